@@ -1,20 +1,13 @@
 //! The rest of a chain that runs to completion even if its client disconnects.
 
 use std::fmt;
-use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
-use tokio::sync::Semaphore;
 use tower::{Layer, Service};
-use tracing::{Instrument, Span};
 
-use super::background::Background;
-use crate::{Error, Request, Response};
+use super::background::DetachedSlots;
+use crate::{Request, Response};
 
 /// A layer after which a request runs to completion even if its client disconnects: all steps after it, and the handler.
 ///
@@ -44,13 +37,13 @@ use crate::{Error, Request, Response};
 /// ```
 #[derive(Clone)]
 pub struct Detach {
-    slots: Arc<Semaphore>,
+    slots: DetachedSlots,
 }
 
 impl Detach {
     /// A layer with the default limit.
     pub fn new() -> Self {
-        Self { slots: Arc::new(Semaphore::new(MAX_RUNNING)) }
+        Self { slots: DetachedSlots::default() }
     }
 
     /// Sets how many requests may run at once, also those whose clients have disconnected. Defaults to 1,024. With 0, none may.
@@ -59,7 +52,7 @@ impl Detach {
     /// streams of HTTP/2 and resets them would start any number.
     #[must_use]
     pub fn max_running(mut self, count: usize) -> Self {
-        self.slots = Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        self.slots = DetachedSlots::new(count);
         self
     }
 }
@@ -72,7 +65,7 @@ impl Default for Detach {
 
 impl fmt::Debug for Detach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Detach").field("free_slots", &self.slots.available_permits()).finish()
+        f.debug_struct("Detach").field("free_slots", &self.slots.free()).finish()
     }
 }
 
@@ -85,10 +78,16 @@ impl<S> Layer<S> for Detach {
 }
 
 /// A service whose requests run to completion. Made by [`Detach`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DetachedService<S> {
     inner: S,
-    slots: Arc<Semaphore>,
+    slots: DetachedSlots,
+}
+
+impl<S> fmt::Debug for DetachedService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DetachedService").field("free_slots", &self.slots.free()).finish()
+    }
 }
 
 impl<S> Service<Request> for DetachedService<S>
@@ -106,28 +105,9 @@ where
     }
 
     fn call(&mut self, req: Request) -> Self::Future {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
-            let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, "Too many such requests run");
-            let error = error.with_header(RETRY_AFTER, HeaderValue::from_static("1"));
-            return Box::pin(std::future::ready(Ok(error.into_response())));
-        };
-        let (called, running) = (self.inner.call(req), Background::begin());
-        let task = async move {
-            let _running = (running, slot);
-            called.await
-        };
-        Box::pin(async move {
-            match tokio::spawn(task.instrument(Span::current())).await {
-                Ok(response) => response,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => resume_unwind(panic),
-                    // The runtime ends.
-                    Err(_) => std::future::pending().await,
-                },
-            }
-        })
+        match self.slots.take() {
+            Ok(slot) => Box::pin(slot.run(self.inner.call(req))),
+            Err(refusal) => Box::pin(std::future::ready(Ok(refusal))),
+        }
     }
 }
-
-/// How many requests may run at once.
-const MAX_RUNNING: usize = 1024;

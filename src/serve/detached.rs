@@ -1,19 +1,12 @@
 //! Handlers that run to completion even if their client disconnects.
 
 use std::fmt;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use axum_core::response::IntoResponse;
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
-use tokio::sync::Semaphore;
-use tracing::{Instrument, Span};
-
-use super::background::Background;
+use super::background::DetachedSlots;
+use crate::Response;
 use crate::function::handler::HandlerFn;
 use crate::route::listing::short_name;
-use crate::{Error, Response};
 
 /// Makes a handler run to completion even if its client disconnects meanwhile.
 ///
@@ -52,14 +45,14 @@ use crate::{Error, Response};
 /// # });
 /// ```
 pub fn detached<H>(handler: H) -> Detached<H> {
-    Detached { handler: Arc::new(handler), slots: Arc::new(Semaphore::new(MAX_RUNNING)) }
+    Detached { handler: Arc::new(handler), slots: DetachedSlots::default() }
 }
 
 /// A handler that runs to completion. Made by [`detached`].
 pub struct Detached<H> {
     handler: Arc<H>,
     /// For the calls that run.
-    slots: Arc<Semaphore>,
+    slots: DetachedSlots,
 }
 
 impl<H> Detached<H> {
@@ -78,7 +71,7 @@ impl<H> Detached<H> {
     /// ```
     #[must_use]
     pub fn max_running(mut self, count: usize) -> Self {
-        self.slots = Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        self.slots = DetachedSlots::new(count);
         self
     }
 }
@@ -87,7 +80,7 @@ impl<H> fmt::Debug for Detached<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Detached")
             .field("handler", &short_name::<H>())
-            .field("free_slots", &self.slots.available_permits())
+            .field("free_slots", &self.slots.free())
             .finish()
     }
 }
@@ -107,25 +100,11 @@ where
     }
 
     async fn invoke(&self, args: A) -> Response {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
-            let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, "Too many such requests run");
-            return error.with_header(RETRY_AFTER, HeaderValue::from_static("1")).into_response();
+        let slot = match self.slots.take() {
+            Ok(slot) => slot,
+            Err(refusal) => return refusal,
         };
-        let (handler, running) = (self.handler.clone(), Background::begin());
-        let task = async move {
-            let _running = (running, slot);
-            handler.invoke(args).await
-        };
-        match tokio::spawn(task.instrument(Span::current())).await {
-            Ok(response) => response,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime ends.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        let handler = self.handler.clone();
+        slot.run(async move { handler.invoke(args).await }).await
     }
 }
-
-/// How many calls of a handler may run at once.
-const MAX_RUNNING: usize = 1024;
