@@ -173,7 +173,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         // `flatten` drops nothing. Each index was given out by `register` of a step, and set by `fold` of the same step.
         let tables = tables.into_inner().into_iter().flatten().collect();
         let hooks = hooks.into_inner().into_iter().flatten().collect();
-        let shared = SharedTypes::new(types, scopes);
+        let shared = SharedTypes::new(routes.id, types, scopes);
         let first_tail = BoxTail(first.clone());
         let built = Arc::new(Built { routes, tables, hooks, shared, end, first: first_tail });
         Ok(Root { first, built })

@@ -13,7 +13,6 @@ pub struct DeclaredStep {
     pub(crate) scope: String,
     pub(crate) prefix: Option<String>,
     pub(crate) declaration: Declaration,
-    #[cfg_attr(not(feature = "openapi"), allow(dead_code, reason = "only this feature reads it"))]
     pub(crate) describe: Option<Describe>,
     pub(crate) allowed: Vec<(&'static str, &'static str)>,
 }

@@ -3,7 +3,6 @@
 //! Not used to serve a request.
 
 use std::fmt;
-
 use std::sync::Arc;
 
 use http::Method;

@@ -41,7 +41,6 @@ pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, 
             listing: Vec::new(),
             #[cfg(feature = "step-times")]
             nodes: nodes(&registrar.tree),
-            #[cfg(feature = "step-times")]
             id: next_chain(),
             tree: registrar.tree,
             keeps_original: registrar.has_prefixes,
@@ -543,9 +542,9 @@ impl Planner {
     fn list(&mut self, pattern: Option<String>, handlers: &[usize]) {
         let automatic = |&handler: &usize| !self.handlers[handler].settings.no_auto_options;
         let answers_options = handlers.iter().all(automatic);
+        let path = pattern.as_deref().map(Pattern::parse);
         let handlers = handlers.iter().map(|&handler| {
             let Registered { method, passes, declared, middleware, .. } = &self.handlers[handler];
-            let path = pattern.as_deref().map(Pattern::parse);
             // A step of `use_at` is in front of the handlers under its prefix only.
             let is_in_front = |step: &&Arc<DeclaredStep>| {
                 let prefix = step.prefix.as_deref().map(Pattern::parse);
@@ -713,8 +712,7 @@ const COMMON: [Method; 7] = [
     Method::PUT,
 ];
 
-/// A number that is unique to this chain. The recordings of step times use it.
-#[cfg(feature = "step-times")]
+/// A number that is unique to this chain. Values of several scopes and the recordings of step times have it.
 fn next_chain() -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
     static CHAINS: AtomicU32 = AtomicU32::new(0);

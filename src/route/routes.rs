@@ -45,7 +45,6 @@ pub struct Routes {
     #[cfg(feature = "step-times")]
     pub(super) nodes: Vec<usize>,
     /// A number that is unique to this chain.
-    #[cfg(feature = "step-times")]
     pub(crate) id: u32,
     /// Whether a step may need the path and the method that were matched.
     pub(super) keeps_original: bool,

@@ -8,22 +8,20 @@
 use std::any::TypeId;
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Extensions;
 
 /// The types that several scopes of a chain provide. In most chains there are none, and nothing is kept.
 pub struct SharedTypes {
     /// Tells the values of this chain from those of another chain that has the same request.
-    chain: u64,
+    chain: u32,
     types: Box<[TypeId]>,
     /// The numbers of the first step and the end of each scope.
     scopes: Box<[(u32, u32)]>,
 }
 
 impl SharedTypes {
-    pub(crate) fn new(types: Vec<TypeId>, scopes: Vec<(u32, u32)>) -> Self {
-        let chain = CHAINS.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn new(chain: u32, types: Vec<TypeId>, scopes: Vec<(u32, u32)>) -> Self {
         Self { chain, types: types.into(), scopes: scopes.into() }
     }
 
@@ -79,7 +77,7 @@ struct Versions(Vec<Version>);
 
 impl Versions {
     /// The value of the innermost scope that contains a scope; the last one if that scope has provided several.
-    fn innermost(&self, chain: u64, of: TypeId, end: u32) -> Option<usize> {
+    fn innermost(&self, chain: u32, of: TypeId, end: u32) -> Option<usize> {
         let versions = self.0.iter().enumerate().filter(|(_, version)| {
             version.chain == chain
                 && version.of == of
@@ -90,7 +88,7 @@ impl Versions {
             .map(|(index, _)| index)
     }
 
-    fn set_current(&mut self, chain: u64, of: TypeId, current: Option<usize>) {
+    fn set_current(&mut self, chain: u32, of: TypeId, current: Option<usize>) {
         for (index, version) in self.0.iter_mut().enumerate() {
             if version.chain == chain && version.of == of {
                 version.is_current = current == Some(index);
@@ -102,7 +100,7 @@ impl Versions {
 /// A value, and the scope of the step that provided it.
 #[derive(Clone)]
 struct Version {
-    chain: u64,
+    chain: u32,
     of: TypeId,
     first: u32,
     end: u32,
@@ -113,5 +111,3 @@ struct Version {
 
 /// Puts a clone of a value into the extensions. It is the value without its type.
 type Put = Arc<dyn Fn(&mut Extensions) + Send + Sync>;
-
-static CHAINS: AtomicU64 = AtomicU64::new(0);
