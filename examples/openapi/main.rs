@@ -14,6 +14,7 @@
 //! ```toml
 //! futures-util = "0.3"
 //! garde = { version = "0.23", features = ["derive"] }
+//! getrandom = { version = "0.4", features = ["std"] }
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! schemars = "1.2"
 //! serde = { version = "1", features = ["derive"] }
@@ -35,8 +36,8 @@
 //! | variable | meaning | default |
 //! | --- | --- | --- |
 //! | `PORT` | the port on 127.0.0.1 | 3000 |
-//! | `JWT_SECRET` | a secret of at least 32 bytes | one that is in this file |
-//! | `PARTNER_KEY` | a secret of at least 16 bytes | one that is in this file |
+//! | `JWT_SECRET` | a secret of at least 32 bytes | random |
+//! | `PARTNER_KEY` | a secret of at least 16 bytes | random |
 
 mod shop;
 
@@ -77,7 +78,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn StdError>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let config = Config::from_env();
+    let config = Config::from_env()?;
     let docs = Docs::new(info());
     let api = api(&config, &docs)?;
     docs.publish(&api);
@@ -107,14 +108,16 @@ struct Config {
 }
 
 impl Config {
-    fn from_env() -> Self {
-        let text =
-            |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
-        Self {
-            jwt_secret: text("JWT_SECRET", "only for this example, never in production"),
-            partner_key: text("PARTNER_KEY", "only-for-this-example"),
-        }
+    fn from_env() -> Result<Self, getrandom::Error> {
+        let secret = |name: &str| env::var(name).or_else(|_| random_secret());
+        Ok(Self { jwt_secret: secret("JWT_SECRET")?, partner_key: secret("PARTNER_KEY")? })
     }
+}
+
+fn random_secret() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The claims of a token.
