@@ -118,7 +118,7 @@ fn source(tokens: &impl ToTokens) -> String {
     tokens.to_token_stream().to_string().replace(" :: ", "::").replace("r#", "")
 }
 
-/// The rules that `schemars` writes into the schema, and settings that are no rules.
+/// The rules that `schemars` writes into the schema, and settings that are not rules.
 const IN_SCHEMAS: [&str; 20] = [
     "allow_unvalidated",
     "code",

@@ -214,7 +214,7 @@ fn unknown_rules(operation: &Operation<'_>, steps: &[&Arc<DeclaredStep>], findin
         for (name, reason) in step.allowed() {
             let known = Rule::ALL.iter().any(|rule| rule.name() == *name);
             if !known || reason.trim_ascii().is_empty() {
-                let problem = if known { "without a reason" } else { "which is no rule" };
+                let problem = if known { "without a reason" } else { "which is not a rule" };
                 let detail = format!("is after `.allow(\"{name}\", ..)`, {problem}");
                 findings.add(Rule::UnknownRule, step, None, operation, detail);
             }

@@ -85,7 +85,7 @@ impl<H> fmt::Debug for Detached<H> {
     }
 }
 
-// The messages of the compiler must not propose to detach a function that is no handler.
+// The messages of the compiler must not propose to detach a function that is not a handler.
 #[diagnostic::do_not_recommend]
 impl<H, A, S, M> HandlerFn<A, S, M> for Detached<H>
 where

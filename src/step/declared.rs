@@ -35,7 +35,7 @@ where
 #[derive(Debug)]
 pub struct AsDeclared<K>(PhantomData<K>);
 
-// The messages of the compiler must not propose to declare what is no middleware.
+// The messages of the compiler must not propose to declare a value that is not middleware.
 #[diagnostic::do_not_recommend]
 impl<M, F, K> IntoMiddleware<AsDeclared<K>> for Declared<M, F>
 where

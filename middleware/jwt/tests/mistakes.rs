@@ -321,7 +321,7 @@ fn settings_that_can_work_are_accepted() {
     assert!(any().leeway(Duration::ZERO).is_ok());
 }
 
-/// The URLs of the key sets of common issuers, none of which is taken for the URL of an issuer.
+/// The URLs of the key sets of common issuers, which are refused as the URL of an issuer.
 #[test]
 fn the_url_of_a_key_set_is_accepted() {
     for path in [

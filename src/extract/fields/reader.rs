@@ -569,7 +569,7 @@ fn wrong_length() -> Unreadable {
     Unreadable::new("length", "Has the wrong number of items")
 }
 
-/// The error of a value that is no variant of the enum, with the variants as serde lists them.
+/// The error of a value that is not a variant of the enum, with the variants as serde lists them.
 fn unknown_variant(found: &'static Enum, tree: &Tree<'_>) -> Unreadable {
     match (found.read)(tree) {
         Err(error) if error.code == "choice" => Unreadable { steps: Vec::new(), ..error },
