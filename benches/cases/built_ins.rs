@@ -19,6 +19,7 @@ use jsonwebtoken::{DecodingKey, Validation};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tower_chain::extract::PeerAddr;
+use tower_chain::middleware::idempotency::Idempotency;
 use tower_chain::middleware::telemetry::Telemetry;
 use tower_chain::{
     Authenticate, Body, BodyLimit, Chain, Cookies, ETag, Json, Jwt, RateLimit, Request, Response,
@@ -267,8 +268,12 @@ fn telemetry(_: usize) -> Subject {
     Subject::new(Chain::new().always(Telemetry::new()).post(bare).into_service(), post())
 }
 
+fn idempotency(_: usize) -> Subject {
+    Subject::new(Chain::new().use_(Idempotency::for_anyone()).post(bare).into_service(), post())
+}
+
 pub(super) fn cases() -> Vec<Case> {
-    let pairs: [(&str, &str, [fn(usize) -> Subject; 2]); 11] = [
+    let pairs: [(&str, &str, [fn(usize) -> Subject; 2]); 12] = [
         (
             "Authenticate, a token",
             "SHA-256, compared in constant time",
@@ -283,6 +288,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("ETag, 1 KiB", "SHA-256, compared", [etag, hash_by_hand]),
         ("BodyLimit", "http_body_util::Limited", [body_limit, limited_by_hand]),
         ("Cookies", "cookie::CookieJar", [cookies, jar_by_hand]),
+        ("Idempotency, no key", "no step", [idempotency, no_step]),
         // Without a subscriber and a recorder.
         ("Telemetry, nothing recorded", "no step", [telemetry, no_step]),
     ];
