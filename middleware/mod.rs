@@ -49,6 +49,11 @@ pub mod protected_resource;
 pub mod rate_limit;
 #[cfg(feature = "signed")]
 mod raw_body;
+#[cfg(all(
+    feature = "redis",
+    any(feature = "jwt", feature = "jwt-rust-crypto", feature = "signed")
+))]
+mod redis_connection;
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub mod require;

@@ -155,8 +155,6 @@ mod keys;
 #[cfg(feature = "jwks")]
 mod presets;
 mod proof;
-#[cfg(feature = "redis")]
-mod redis;
 mod refusal;
 mod revocation;
 mod settings;

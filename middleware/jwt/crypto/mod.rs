@@ -42,3 +42,13 @@ mod tests {
         }
     }
 }
+
+/// A digest of several parts. The length of each one is digested as well, so that different parts never have the same digest.
+#[cfg(feature = "redis")]
+pub(crate) fn sha256_of_each(parts: &[&[u8]]) -> [u8; 32] {
+    let lengths: Vec<[u8; 8]> =
+        parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
+    let parts: Vec<&[u8]> =
+        lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]).collect();
+    sha256(&parts)
+}

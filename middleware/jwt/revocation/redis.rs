@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use redis::{RedisError, Script};
 
 use super::{SLACK, since_epoch};
+use crate::middleware::jwt::crypto::sha256_of_each;
 use crate::middleware::jwt::error::JwtError;
-use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
 use crate::middleware::jwt::token::claims::RegisteredClaims;
+use crate::middleware::redis_connection::{LONGEST, RedisConnection, redis_settings};
 
 /// A [`Denylist`](crate::middleware::jwt::Denylist) in Redis or Valkey, which several servers share. For
 /// [`Jwt::redis_denylist`](crate::middleware::jwt::Jwt::redis_denylist).
@@ -119,21 +120,21 @@ impl RedisDenylist {
     }
 
     fn id(&self, issuer: Option<&str>, id: &str) -> String {
-        match issuer {
-            Some(issuer) => self.0.key(&[b"id", issuer.as_bytes(), id.as_bytes()]),
-            None => self.0.key(&[b"id", id.as_bytes()]),
-        }
+        self.0.key(&match issuer {
+            Some(issuer) => sha256_of_each(&[b"id", issuer.as_bytes(), id.as_bytes()]),
+            None => sha256_of_each(&[b"id", id.as_bytes()]),
+        })
     }
 
     fn subject(&self, issuer: Option<&str>, subject: &str) -> String {
-        match issuer {
-            Some(issuer) => self.0.key(&[b"issuer", issuer.as_bytes(), subject.as_bytes()]),
-            None => self.0.key(&[b"subject", subject.as_bytes()]),
-        }
+        self.0.key(&match issuer {
+            Some(issuer) => sha256_of_each(&[b"issuer", issuer.as_bytes(), subject.as_bytes()]),
+            None => sha256_of_each(&[b"subject", subject.as_bytes()]),
+        })
     }
 }
 
-redis_settings!(RedisDenylist, "jwt");
+redis_settings!(RedisDenylist, "jwt", JwtError, JwtError::ZeroTime { what: "the timeout" });
 
 /// Seconds with microseconds, which Redis and `f64` keep exactly until the year 2255.
 fn written(value: Duration) -> String {

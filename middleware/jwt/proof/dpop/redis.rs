@@ -7,8 +7,9 @@ use std::time::Duration;
 use redis::RedisError;
 
 use super::ReplayStore;
+use crate::middleware::jwt::crypto::sha256_of_each;
 use crate::middleware::jwt::error::JwtError;
-use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
+use crate::middleware::redis_connection::{LONGEST, RedisConnection, redis_settings};
 
 /// A [`ReplayStore`] in Redis or Valkey. For [`Dpop::replay_store`](super::Dpop::replay_store).
 ///
@@ -39,11 +40,11 @@ impl ReplayStore for RedisReplay {
     async fn spend(&self, proof: &[u8; 32], good_for: Duration) -> Result<bool, RedisError> {
         // `NX` makes it atomic: the command sets the key only if it does not exist.
         let mut command = redis::cmd("SET");
-        command.arg(self.0.key(&[b"proof", proof])).arg(1).arg("NX");
+        command.arg(self.0.key(&sha256_of_each(&[b"proof", proof]))).arg(1).arg("NX");
         command.arg("EX").arg(good_for.as_secs().saturating_add(1).min(LONGEST));
         let noted: Option<String> = self.0.ask(&command).await?;
         Ok(noted.is_some())
     }
 }
 
-redis_settings!(RedisReplay, "dpop");
+redis_settings!(RedisReplay, "dpop", JwtError, JwtError::ZeroTime { what: "the timeout" });

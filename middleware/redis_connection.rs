@@ -1,4 +1,4 @@
-//! Stores in Redis or Valkey that several servers share.
+//! A connection to Redis or Valkey, for the stores of several steps.
 
 use std::fmt;
 use std::future::Future;
@@ -9,9 +9,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, FromRedisValue, RedisError};
-
-use super::crypto::sha256;
-use super::error::JwtError;
 
 /// A connection to Redis, and the prefix of the names there. Each command has a deadline.
 #[derive(Clone)]
@@ -24,8 +21,9 @@ pub(crate) struct RedisConnection {
 }
 
 impl RedisConnection {
-    pub(crate) fn new(url: &str, prefix: &str) -> Result<Self, JwtError> {
-        let client = Client::open(url).map_err(|_| JwtError::RedisUrl)?;
+    /// The error of an address contains the address, and with it a password: callers drop it.
+    pub(crate) fn new(url: &str, prefix: &str) -> Result<Self, RedisError> {
+        let client = Client::open(url)?;
         let timeout = Duration::from_secs(1);
         Ok(Self { client, connection: Arc::default(), prefix: Arc::from(prefix), timeout })
     }
@@ -58,13 +56,9 @@ impl RedisConnection {
         answer.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
     }
 
-    /// A name for these parts: a digest, so that different parts never have one name, and a long `jti` takes no more memory than a short one.
-    pub(crate) fn key(&self, parts: &[&[u8]]) -> String {
-        let lengths: Vec<[u8; 8]> =
-            parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
-        let parts: Vec<&[u8]> =
-            lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]).collect();
-        format!("{}:{}", self.prefix, URL_SAFE_NO_PAD.encode(sha256(&parts)))
+    /// The name of an entry. A digest takes as much memory for a long identifier as for a short one.
+    pub(crate) fn key(&self, digest: &[u8; 32]) -> String {
+        format!("{}:{}", self.prefix, URL_SAFE_NO_PAD.encode(digest))
     }
 
     pub(crate) fn show(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,7 +71,7 @@ impl RedisConnection {
 
 /// The settings of a store in Redis, and its `Debug`, which shows no password.
 macro_rules! redis_settings {
-    ($store:ident, $prefix:literal) => {
+    ($store:ident, $prefix:literal, $error:ident, $zero:expr) => {
         impl $store {
             /// Creates a store at an address such as `redis://:password@host:6379/0`. It connects on the first use, and again whenever the
             /// connection is lost.
@@ -85,8 +79,8 @@ macro_rules! redis_settings {
             /// # Errors
             ///
             /// If the address can't be parsed.
-            pub fn new(url: &str) -> Result<Self, JwtError> {
-                RedisConnection::new(url, $prefix).map(Self)
+            pub fn new(url: &str) -> Result<Self, $error> {
+                RedisConnection::new(url, $prefix).map(Self).map_err(|_| $error::RedisUrl)
             }
 
             #[doc = concat!("Sets the prefix of the names of all keys. Defaults to `", $prefix, "`.")]
@@ -101,8 +95,11 @@ macro_rules! redis_settings {
             /// # Errors
             ///
             /// If it is zero.
-            pub fn timeout(mut self, timeout: Duration) -> Result<Self, JwtError> {
-                self.0.timeout = $crate::middleware::jwt::impossible::time(timeout, "the timeout")?;
+            pub fn timeout(mut self, timeout: Duration) -> Result<Self, $error> {
+                if timeout.is_zero() {
+                    return Err($zero);
+                }
+                self.0.timeout = timeout;
                 Ok(self)
             }
         }
