@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum_core::BoxError;
 use futures_util::future::BoxFuture;
 
-/// A store of accepted messages that several servers share. For [`Signed::store`](crate::middleware::signed::Signed::store).
+/// A store of accepted messages that several servers share. For [`Signed::store`](crate::middleware::signed::Signed::store). With the feature `redis`,
+/// `RedisSeen` is one.
 ///
 /// A message is identified by a digest, which differs for each source.
 ///
@@ -25,7 +26,7 @@ use futures_util::future::BoxFuture;
 /// # impl Database {
 /// #     async fn insert_if_absent(&self, _: &[u8], _: &str, _: Duration) -> Result<Option<String>, std::io::Error> { Ok(None) }
 /// #     async fn set(&self, _: &[u8], _: &str, _: Duration) -> Result<(), std::io::Error> { Ok(()) }
-/// #     async fn delete(&self, _: &[u8]) -> Result<(), std::io::Error> { Ok(()) }
+/// #     async fn delete_if(&self, _: &[u8], _: &str) -> Result<(), std::io::Error> { Ok(()) }
 /// # }
 /// struct Messages(Database);
 ///
@@ -46,7 +47,7 @@ use futures_util::future::BoxFuture;
 ///     }
 ///
 ///     async fn release(&self, message: &[u8; 32]) -> Result<(), std::io::Error> {
-///         self.0.delete(message).await
+///         self.0.delete_if(message, "reserved").await
 ///     }
 /// }
 /// # let _ = Messages(Database);
@@ -73,7 +74,8 @@ pub trait SeenStore: Send + Sync + 'static {
         keep: Duration,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Forgets the message, because its handler has failed.
+    /// Forgets the message, because its handler has failed. If the lease has ended and another server has handled the message since, the store must
+    /// keep it.
     fn release(&self, message: &[u8; 32]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 

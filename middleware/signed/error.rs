@@ -53,6 +53,8 @@ pub enum SignedError {
     ShortMemory,
     /// A capacity, a limit or a lease is zero.
     Zero,
+    /// The address of Redis can't be parsed.
+    RedisUrl,
     /// The prefix of the header fields is not a part of a header name, or the format has none.
     HeaderPrefix,
     /// The format has no identifier for each delivery.
@@ -101,6 +103,9 @@ impl fmt::Display for SignedError {
             ),
             Self::Zero => f.write_str(
                 "a capacity, a limit or a lease of zero refuses every delivery: use a larger one",
+            ),
+            Self::RedisUrl => f.write_str(
+                "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
             ),
             Self::HeaderPrefix => f.write_str(
                 "the prefix of the header fields must be a part of a header name, and only Standard Webhooks has one",

@@ -26,6 +26,8 @@
 //! 24 hours by default, and at least as long as their timestamp is accepted. GitHub's format has no timestamp: a delivery that is forgotten
 //! could be sent again by an attacker.
 //!
+//! Each server has a memory of its own. For several servers, use `RedisSeen` (feature `redis`), or your own [`SeenStore`].
+//!
 //! # Example
 //!
 //! ```
@@ -98,6 +100,8 @@
 mod error;
 mod format;
 mod key;
+#[cfg(feature = "redis")]
+mod redis;
 mod refusal;
 mod signer;
 #[cfg(test)]
@@ -112,6 +116,9 @@ use axum_core::response::IntoResponse;
 pub use self::error::SignedError;
 use self::format::Format;
 use self::key::{NamedKey, sha256};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisSeen;
 pub use self::refusal::SignedRefusal;
 pub use self::signer::WebhookSigner;
 use crate::chain::FromChain;
@@ -296,7 +303,7 @@ impl Signed {
         Ok(self)
     }
 
-    /// Sets a store that several servers share. Defaults to the memory of this process.
+    /// Sets a store that several servers share: `RedisSeen` (feature `redis`), or your own one. Defaults to the memory of this process.
     ///
     /// A delivery is reserved for the length of `lease` while its handler runs. If the server stops, or the client disconnects, the delivery is
     /// accepted again after that time. Choose a lease that is longer than any handler takes.

@@ -4,4 +4,5 @@ mod faults;
 mod idempotency;
 mod jwt;
 mod rate_limit;
+mod signed;
 mod slots;
