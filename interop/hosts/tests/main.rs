@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "a test that cannot continue has failed")]
 
+mod conformance;
 #[path = "../examples/http3.rs"]
 mod http3;
 #[path = "../examples/mcp.rs"]
