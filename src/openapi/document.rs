@@ -211,6 +211,7 @@ impl Writer<'_> {
                 }
                 None => {}
             }
+            step.declaration().describe_taken(&mut operation);
             declared_replies(&mut operation, step.declaration());
             notes.add_notes(step.declaration());
         }
