@@ -5,17 +5,48 @@ use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, Lit, Token};
+use syn::{Attribute, Expr, GenericArgument, Lit, PathArguments, Token, Type};
 
-/// The rules in the attributes of a field or a type. `wire` returns the name that a client uses for a field.
-pub(crate) fn in_words(attributes: &[Attribute], wire: &dyn Fn(&str) -> String) -> Vec<String> {
-    let of_engines = attributes
-        .iter()
-        .filter(|attribute| ["validate", "garde"].iter().any(|own| attribute.path().is_ident(own)));
-    of_engines
-        .filter_map(|attribute| attribute.meta.require_list().ok())
-        .flat_map(|list| rules(&list.tokens, wire))
-        .collect()
+/// The rules in the attributes of a type, or of a field of the type `of`. `wire` returns the name that a client uses for a field.
+pub(crate) fn in_words(
+    attributes: &[Attribute],
+    of: Option<&Type>,
+    wire: &dyn Fn(&str) -> String,
+) -> Vec<String> {
+    let of_engine = |engine, of: Option<&Type>| {
+        let own = attributes.iter().filter(|attribute| attribute.path().is_ident(engine));
+        let lists = own.filter_map(|attribute| attribute.meta.require_list().ok());
+        lists.flat_map(|list| rules(&list.tokens, of, wire)).collect::<Vec<_>>()
+    };
+    // `validator` counts the code points of a text, as a schema does. `garde` counts its bytes by default.
+    [of_engine("validate", None), of_engine("garde", of)].concat()
+}
+
+/// Whether a type is a text, which may be optional.
+fn is_text(of: &Type) -> bool {
+    match of {
+        Type::Reference(reference) => is_text(&reference.elem),
+        Type::Path(path) => {
+            path.path.segments.last().is_some_and(|last| match &*last.ident.to_string() {
+                "String" | "str" => true,
+                "Option" | "Box" | "Arc" | "Rc" | "Cow" => argument(of).is_some_and(is_text),
+                _ => false,
+            })
+        }
+        _ => false,
+    }
+}
+
+/// The last type argument of a type: of `Vec<T>`, `T`.
+fn argument(of: &Type) -> Option<&Type> {
+    let Type::Path(path) = of else { return None };
+    let PathArguments::AngleBracketed(list) = &path.path.segments.last()?.arguments else {
+        return None;
+    };
+    list.args.iter().rev().find_map(|argument| match argument {
+        GenericArgument::Type(argument) => Some(argument),
+        _ => None,
+    })
 }
 
 /// A rule such as `length(min = 1)`.
@@ -43,14 +74,14 @@ impl Parse for Rule {
 }
 
 /// A rule that can't be read is stated as it is written: the derive macro of the engine reports an error in it.
-fn rules(tokens: &TokenStream, wire: &dyn Fn(&str) -> String) -> Vec<String> {
+fn rules(tokens: &TokenStream, of: Option<&Type>, wire: &dyn Fn(&str) -> String) -> Vec<String> {
     match Punctuated::<Rule, Token![,]>::parse_terminated.parse2(tokens.clone()) {
-        Ok(rules) => rules.iter().flat_map(|rule| words(rule, wire)).collect(),
+        Ok(rules) => rules.iter().flat_map(|rule| words(rule, of, wire)).collect(),
         Err(_) => vec![format!("Must follow the rule `{}`.", source(tokens))],
     }
 }
 
-fn words(rule: &Rule, wire: &dyn Fn(&str) -> String) -> Vec<String> {
+fn words(rule: &Rule, of: Option<&Type>, wire: &dyn Fn(&str) -> String) -> Vec<String> {
     let Rule { name, arguments } = rule;
     let list = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(arguments.clone());
     let list: Vec<Expr> = list.into_iter().flatten().collect();
@@ -91,11 +122,14 @@ fn words(rule: &Rule, wire: &dyn Fn(&str) -> String) -> Vec<String> {
         // A schema counts code points.
         "length" => {
             let units = ["bytes", "graphemes", "utf16"];
-            let unit = first.map(source).filter(|unit| units.contains(&unit.as_str()));
+            let unit = match first.map(source).filter(|unit| unit != "simple") {
+                Some(unit) => Some(unit).filter(|unit| units.contains(&unit.as_str())),
+                None => of.filter(|of| is_text(of)).map(|_| "bytes".to_owned()),
+            };
             unit.map(|unit| format!("The unit of its length is `{unit}`.")).into_iter().collect()
         }
         "inner" => {
-            let inner = rules(arguments, wire).into_iter();
+            let inner = rules(arguments, of.and_then(argument), wire).into_iter();
             inner.map(|rule| format!("Each item: {rule}")).collect()
         }
         _ if arguments.is_empty() => one(format!("Must follow the rule `{name}`.")),

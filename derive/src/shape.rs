@@ -18,9 +18,9 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let mut types = Types::default();
     let shape = match &input.data {
         Data::Struct(data) => {
-            of_struct(&container, &rules_of(&input.attrs), &data.fields, &mut types)?
+            of_struct(&container, &rules_of(&input.attrs, None), &data.fields, &mut types)?
         }
-        Data::Enum(data) => of_enum(&container, rules_of(&input.attrs), data, &mut types)?,
+        Data::Enum(data) => of_enum(&container, rules_of(&input.attrs, None), data, &mut types)?,
         Data::Union(data) => {
             let message =
                 "serde reads no unions, so they have no fields to report: use an enum or a struct";
@@ -104,7 +104,7 @@ fn of_struct(
         let place = place(index, field);
         let shape = shape_of(field, &attributes, types)?;
         let get = access(&place);
-        let own = rules_of(&field.attrs);
+        let own = rules_of(&field.attrs, Some(&field.ty));
         let rules = rules.iter().chain(&own);
         return Ok(quote! {
             derived::Shape::Same {
@@ -297,7 +297,7 @@ fn named(
         names.extend(attributes.aliases.iter().filter(|alias| **alias != wire));
         let shape = shape_of(field, &attributes, types)?;
         let get = access(&Place::Named(ident.clone()));
-        let rules = rules::in_words(&field.attrs, &wire_name);
+        let rules = rules::in_words(&field.attrs, Some(&field.ty), &wire_name);
         let flatten = attributes.is_flattened;
         let may_be_missing = if attributes.has_default || container.has_default || flatten {
             quote!(|| true)
@@ -332,14 +332,14 @@ fn wire_name(case: Option<Case>, fields: &Fields, rust: &str) -> String {
 }
 
 /// The rules of a type or of a field without a name.
-fn rules_of(attributes: &[syn::Attribute]) -> Vec<String> {
-    rules::in_words(attributes, &str::to_owned)
+fn rules_of(attributes: &[syn::Attribute], of: Option<&syn::Type>) -> Vec<String> {
+    rules::in_words(attributes, of, &str::to_owned)
 }
 
 /// The rules of the items of a tuple.
 fn of_items(fields: &Fields) -> Vec<String> {
     let of_item = |(index, field): (usize, &syn::Field)| {
-        let rules = rules_of(&field.attrs).into_iter();
+        let rules = rules_of(&field.attrs, Some(&field.ty)).into_iter();
         rules.map(move |rule| format!("Item {index}: {rule}")).collect::<Vec<_>>()
     };
     fields.iter().enumerate().flat_map(of_item).collect()

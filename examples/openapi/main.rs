@@ -38,6 +38,7 @@
 //! | `PORT` | the port on 127.0.0.1 | 3000 |
 //! | `JWT_SECRET` | a secret of at least 32 bytes | random |
 //! | `PARTNER_KEY` | a secret of at least 16 bytes | random |
+//! | `WEBHOOK_SECRET` | the secret of the payment service, of at least 24 bytes in base64 | random |
 
 mod shop;
 
@@ -51,17 +52,25 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shop::{Article, Category, NewArticle, NewReview, Order, Review, Shop};
 use tower_chain::declare::Answer;
+use tower_chain::extract::cookies::Cookie;
 use tower_chain::extract::{
     Binary, BracketSyntax, ByField, JsonOrForm, Multipart, Submitted, Text,
 };
 use tower_chain::grants::Grants;
+use tower_chain::middleware::access_log::AccessLog;
+use tower_chain::middleware::deprecated::Deprecated;
 use tower_chain::middleware::garde::Garde;
-use tower_chain::openapi::{Docs, Info, described, undescribed};
+use tower_chain::middleware::idempotency::Idempotency;
+use tower_chain::middleware::server_timing::ServerTiming;
+use tower_chain::middleware::shed::Shed;
+use tower_chain::middleware::signed::Signed;
+use tower_chain::middleware::telemetry::Telemetry;
+use tower_chain::openapi::{Docs, File, Info, Parts, described, documented, undescribed};
 use tower_chain::respond::{Created, Event, Html, NdJson, NoContent, Redirect, Sse, WithStatus};
 use tower_chain::{
-    Authenticate, BodyLimit, Chain, ChainService, Claims, ETag, Error, Fields, Form, Json, Jwt,
-    Path, Provided, Query, RateLimit, Require, Response, SecurityHeaders, Server, StatusCode,
-    Valid,
+    Authenticate, BodyLimit, Chain, ChainService, Claims, Cookies, ETag, Error, Fields, Form, Json,
+    Jwt, MiddlewareExt, Path, ProblemDetails, Provided, Query, RateLimit, Request, Require,
+    Response, SecurityHeaders, Server, StatusCode, Valid,
 };
 use validator::Validate;
 
@@ -105,12 +114,17 @@ fn info() -> Info {
 struct Config {
     jwt_secret: String,
     partner_key: String,
+    webhook_secret: String,
 }
 
 impl Config {
     fn from_env() -> Result<Self, getrandom::Error> {
         let secret = |name: &str| env::var(name).or_else(|_| random_secret());
-        Ok(Self { jwt_secret: secret("JWT_SECRET")?, partner_key: secret("PARTNER_KEY")? })
+        Ok(Self {
+            jwt_secret: secret("JWT_SECRET")?,
+            partner_key: secret("PARTNER_KEY")?,
+            webhook_secret: secret("WEBHOOK_SECRET")?,
+        })
     }
 }
 
@@ -138,6 +152,9 @@ fn api(config: &Config, docs: &Docs) -> Result<ChainService, Box<dyn StdError>> 
     let jwt = || Jwt::<Customer>::hs256(&config.jwt_secret);
     let quota = || RateLimit::per_client(1_000_000).every(Duration::from_secs(60));
 
+    // A header is enough on your own machine. On a public server, require a credential.
+    let for_developers = |req: &Request| req.headers().contains_key("x-debug");
+
     let articles = Chain::expecting::<(Shop,)>()
         .documented()
         .tagged("articles")
@@ -145,7 +162,9 @@ fn api(config: &Config, docs: &Docs) -> Result<ChainService, Box<dyn StdError>> 
         .get(list_articles)
         .at("/{id}", |c| {
             c.get(one_article)
-                .at("/reviews", |c| c.get(list_reviews).post(add_review))
+                .at("/reviews", |c| {
+                    c.get(list_reviews).allow("open-write", "anyone may review").post(add_review)
+                })
                 .at("/picture.svg", |c| c.get(picture))
         });
 
@@ -158,7 +177,9 @@ fn api(config: &Config, docs: &Docs) -> Result<ChainService, Box<dyn StdError>> 
             c.get(cart).at("/{article}", |c| c.put(put_in_cart).delete(remove_from_cart))
         })
         .at("/orders", |c| {
-            c.post(place_order)
+            // An order that is sent again is not placed twice.
+            c.use_(Idempotency::per(|customer: &Claims<Customer>| customer.sub.clone()))
+                .post(described(place_order, place_order::docs))
                 .get(list_orders)
                 .at("/{id}", |c| c.get(one_order).patch(change_order))
         });
@@ -178,12 +199,22 @@ fn api(config: &Config, docs: &Docs) -> Result<ChainService, Box<dyn StdError>> 
         .use_(Authenticate::token(&config.partner_key)?)
         .at("/stock", |c| c.get(stock).post(deliver));
 
+    let payment = Signed::standard(&config.webhook_secret)?;
+    let old = Deprecated::since("2026-06-30")?.sunset("2027-06-30")?.successor("/articles")?;
+    let upload = described(upload, |to| {
+        to.takes::<Parts<Upload>>();
+    });
     let anything = described(undescribed(anything), |to| {
         to.answers(Answer::new(StatusCode::OK, "Always empty"));
     });
 
     Ok(Chain::new()
+        .always(Telemetry::new().request_ids())
+        .always(AccessLog::combined())
+        .always(ServerTiming::new("total")?.when(for_developers))
         .always(SecurityHeaders::new())
+        .always(ProblemDetails::new())
+        .catch_panics()
         .provide(Shop::new())
         .use_(BodyLimit::bytes(256 * 1024))
         .documented()
@@ -191,13 +222,17 @@ fn api(config: &Config, docs: &Docs) -> Result<ChainService, Box<dyn StdError>> 
         .at("/docs", |c| c.get(docs.page()))
         .group(|c| {
             c.use_(quota())
+                .use_(Shed::new())
                 .at("/health", |c| c.get(health))
+                .at("/products", |c| c.use_(old).get(list_articles))
+                .at("/payments", |c| c.tagged("partners").use_(payment).post(paid))
                 .mount("/articles", articles)
                 .mount("/account", account)
                 .mount("/admin", admin)
                 .mount("/partner", partner)
                 .group(|c| {
                     c.tagged("catalogue")
+                        .allow("open-write", "nothing is stored")
                         .at("/categories", |c| c.get(categories))
                         .at("/categories/{category}", |c| c.get(articles_of))
                         .at("/compare/{a}/{b}", |c| c.get(compare))
@@ -208,6 +243,8 @@ fn api(config: &Config, docs: &Docs) -> Result<ChainService, Box<dyn StdError>> 
                 })
                 .group(|c| {
                     c.tagged("pages")
+                        .allow("open-write", "visitors have no account, and little is stored")
+                        .at("/currency", |c| c.get(currency).put(set_currency))
                         .at("/welcome", |c| c.get(welcome))
                         .at("/go/{id}", |c| c.get(go))
                         .at("/pages/{*path}", |c| c.get(page))
@@ -362,6 +399,10 @@ struct Line {
     count: u8,
 }
 
+/// Place an order
+///
+/// With an `Idempotency-Key`, a repetition gets the response of the first order.
+#[documented]
 async fn place_order(
     Provided(shop): Provided<Shop>,
     claims: Claims<Customer>,
@@ -424,6 +465,19 @@ async fn delete_article(
     Path(id): Path<u64>,
 ) -> Result<NoContent, Error> {
     shop.delete(id).map(|()| NoContent)
+}
+
+/// What the payment service sends when a customer has paid.
+#[derive(Deserialize, JsonSchema)]
+struct Payment {
+    order: u64,
+}
+
+async fn paid(
+    Provided(shop): Provided<Shop>,
+    Json(Payment { order }): Json<Payment>,
+) -> Result<NoContent, Error> {
+    shop.pay(order).map(|()| NoContent)
 }
 
 async fn stock(Provided(shop): Provided<Shop>) -> Json<Vec<Article>> {
@@ -551,12 +605,39 @@ async fn feedback(Text(text): Text) -> WithStatus<202, String> {
     WithStatus(format!("{} characters", text.chars().count()))
 }
 
+/// The parts of the form, for the document alone.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+struct Upload {
+    title: Option<String>,
+    pictures: Vec<File>,
+}
+
 async fn upload(mut form: Multipart) -> Result<Json<Vec<usize>>, Error> {
     let mut sizes = Vec::new();
     while let Some(part) = form.next_part().await? {
-        sizes.push(part.bytes().await?.len());
+        match part.name() {
+            Some("title") => drop(part.text().await?),
+            Some("pictures") => sizes.push(part.bytes().await?.len()),
+            _ => {}
+        }
     }
     Ok(Json(sizes))
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]
+enum Currency {
+    Eur,
+    Usd,
+}
+
+async fn currency(cookies: Cookies) -> Json<Currency> {
+    Json(if cookies.value("currency") == Some("Usd") { Currency::Usd } else { Currency::Eur })
+}
+
+async fn set_currency(cookies: Cookies, Json(currency): Json<Currency>) -> (Cookies, NoContent) {
+    let name = if matches!(currency, Currency::Usd) { "Usd" } else { "Eur" };
+    (cookies.set(Cookie::new("currency", name)), NoContent)
 }
 
 async fn checksum(Binary(bytes): Binary) -> String {
@@ -578,4 +659,10 @@ fn sign(secret: &str) -> Result<String, Box<dyn StdError>> {
     let customer = Customer { sub: "ada".to_owned(), roles: vec!["admin".to_owned()], exp };
     let key = EncodingKey::from_secret(secret.as_bytes())?;
     Ok(jsonwebtoken::encode(&Header::default(), &customer, &key)?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn StdError>> {
+    api(&Config::from_env()?, &Docs::new(info()))?.audit().assert_none();
+    Ok(())
 }

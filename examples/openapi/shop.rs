@@ -62,6 +62,7 @@ pub(crate) struct Order {
     id: u64,
     total: u64,
     is_cancelled: bool,
+    is_paid: bool,
     gift_message: Option<String>,
     #[serde(skip)]
     customer: String,
@@ -182,7 +183,8 @@ impl Shop {
         let mut state = self.state();
         state.last_id += 1;
         let (id, customer) = (state.last_id, customer.to_owned());
-        let order = Order { id, total, is_cancelled: false, gift_message, customer };
+        let order =
+            Order { id, total, is_cancelled: false, is_paid: false, gift_message, customer };
         state.orders.insert(id, order.clone());
         if state.orders.len() > 1_000 {
             state.orders.pop_first();
@@ -198,6 +200,13 @@ impl Shop {
     pub(crate) fn find_order(&self, customer: &str, id: u64) -> Result<Order, Error> {
         let orders = self.orders(customer);
         orders.into_iter().find(|order| order.id == id).ok_or_else(|| missing("order"))
+    }
+
+    pub(crate) fn pay(&self, id: u64) -> Result<(), Error> {
+        let mut state = self.state();
+        let order = state.orders.get_mut(&id).ok_or_else(|| missing("order"))?;
+        order.is_paid = true;
+        Ok(())
     }
 
     pub(crate) fn change_order(

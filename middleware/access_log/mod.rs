@@ -9,8 +9,8 @@
 //! Lines go through a bounded queue to a thread that writes them, to stderr by default. A request never waits for the writer: if the queue is full, the
 //! line is dropped and counted.
 //!
-//! A line contains no query, no credentials and no header field that is not named. (The combined format names `Referer`, whose query is left out, and
-//! `User-Agent`.) A client can't end a line, or forge a part of one: quotes, backslashes, control characters and everything outside of ASCII are escaped.
+//! A line contains no query, no credentials and no header field that is not named. (The combined format names `Referer`, whose query and userinfo are left
+//! out, and `User-Agent`.) A client can't end a line, or forge a part of one: quotes, backslashes, control characters and everything outside of ASCII are escaped.
 //! Each value has at most 1,024 bytes.
 //!
 //! # Example
@@ -82,6 +82,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
@@ -251,12 +252,9 @@ impl AccessLog {
         if settings.format == Format::Combined {
             let referer = header(http::header::REFERER);
             line.referer = referer.map(|referer| {
-                Escaped::new(match settings.query {
-                    true => referer,
-                    false => {
-                        referer.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
-                    }
-                })
+                let end = referer.iter().position(|byte| matches!(byte, b'?' | b'#'));
+                let end = end.filter(|_| !settings.query).unwrap_or(referer.len());
+                Escaped::new(&without_userinfo(&referer[..end]))
             });
             line.user_agent = header(http::header::USER_AGENT).map(Escaped::new);
         }
@@ -352,6 +350,26 @@ impl Drop for Record {
             Format::Combined => self.line.combined(fields),
             Format::Json => self.line.json(fields),
         });
+    }
+}
+
+/// A URI without the user and the password in its authority, which clients must not send (RFC 9110, 10.1.3).
+fn without_userinfo(uri: &[u8]) -> Cow<'_, [u8]> {
+    let start = match uri.windows(3).position(|three| three == b"://") {
+        Some(colon) => colon + 3,
+        None => {
+            if uri.starts_with(b"//") {
+                2
+            } else {
+                0
+            }
+        }
+    };
+    let length = uri[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let authority = &uri[start..length.map_or(uri.len(), |length| start + length)];
+    match authority.iter().rposition(|byte| *byte == b'@') {
+        Some(at) => [&uri[..start], &uri[start + at + 1..]].concat().into(),
+        None => uri.into(),
     }
 }
 

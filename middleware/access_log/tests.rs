@@ -107,6 +107,41 @@ async fn the_combined_format_is_that_of_apache() {
 }
 
 #[tokio::test]
+async fn a_referer_has_no_credentials() {
+    let (plain, lines) = Lines::of(AccessLog::combined());
+    let (with_query, lines_with_query) = Lines::of(AccessLog::combined().with_query());
+    for (referer, expected, expected_with_query) in [
+        (
+            "https://ann:secret@example.com/a?b#c",
+            "https://example.com/a",
+            "https://example.com/a?b#c",
+        ),
+        ("https://secret@example.com", "https://example.com", "https://example.com"),
+        ("//ann:secret@example.com/", "//example.com/", "//example.com/"),
+        ("ann:secret@example.com/", "example.com/", "example.com/"),
+        ("https://ann:a@b@example.com/x", "https://example.com/x", "https://example.com/x"),
+        (
+            "https://example.com/@ann?x=a@b",
+            "https://example.com/@ann",
+            "https://example.com/@ann?x=a@b",
+        ),
+        ("/a//b@c", "/a//b@c", "/a//b@c"),
+        ("@", "", ""),
+        ("", "", ""),
+    ] {
+        for (log, lines, expected) in
+            [(&plain, &lines, expected), (&with_query, &lines_with_query, expected_with_query)]
+        {
+            let mut req = request("/empty");
+            req.headers_mut().insert(REFERER, HeaderValue::from_static(referer));
+            sent(&chain(log.clone()), req).await;
+            let line = lines.all().pop().unwrap();
+            assert!(line.ends_with(&format!("\"{expected}\" \"-\"")), "{referer}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn json_has_the_route_of_refusals_and_the_fields_that_are_named() {
     let log = AccessLog::json_of([
         ("path", LogField::Path),

@@ -7,20 +7,21 @@ use super::limiter::Limiter;
 use super::response::decision::Verdict;
 use super::response::refusal::{described, problem_type};
 use crate::declare::{Answer, Declaration, Field, Kind, Resource, Subject};
+use crate::extract::TrustedProxies;
 
 pub(super) fn limit(limiter: &Arc<Limiter>, to: &mut Declaration) {
     let settings = &limiter.settings;
     // A limiter in shadow mode refuses nothing.
     let limits = |policy: usize| !settings.policies[policy].shadow && !settings.shadow;
     for policy in (0..settings.policies.len()).filter(|policy| limits(*policy)) {
-        let subject = subject(settings.key_of(policy));
+        let subject = subject(settings.key_of(policy), settings.proxies.as_ref());
         if settings.penalty.is_some() && subject != Subject::Everyone {
             to.kind(Kind::Penalty(subject.clone()));
         }
         to.kind(Kind::Limit(subject));
     }
     if settings.policies.is_empty() && settings.concurrency.is_some() {
-        to.kind(Kind::Limit(subject(settings.slot_key())));
+        to.kind(Kind::Limit(subject(settings.slot_key(), settings.proxies.as_ref())));
     }
     to.uses(Resource::Limiter(format!("{:p}", Arc::as_ptr(limiter))));
     if let Some(shared) = &limiter.shared_store {
@@ -56,8 +57,11 @@ pub(super) fn limit(limiter: &Arc<Limiter>, to: &mut Declaration) {
     }
 }
 
-fn subject(key: &LimitKey) -> Subject {
+fn subject(key: &LimitKey, proxies: Option<&TrustedProxies>) -> Subject {
     match &key.kind {
+        KeyKind::Client(_) if proxies.is_some_and(TrustedProxies::trusts_everyone) => {
+            Subject::ForwardedAddress
+        }
         KeyKind::Client(_) => Subject::Address,
         KeyKind::Everyone => Subject::Everyone,
         KeyKind::Header(name) if FORWARDED.contains(&name.as_str()) => Subject::ForwardedAddress,

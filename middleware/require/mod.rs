@@ -554,11 +554,7 @@ impl<T: Send + Sync + 'static> Middleware for Required<T> {
     }
 
     fn declare(&self, to: &mut Declaration) {
-        let mut scopes = Vec::new();
-        self.rule.scopes(&mut scopes);
-        scopes.into_iter().for_each(|scope| {
-            to.requires_scope(scope);
-        });
+        self.rule.declare(to);
         let answer = |status, cause: String| Answer::problem(status, cause).header("cache-control");
         let (status, cause) = (StatusCode::UNAUTHORIZED, "Credentials are missing".to_owned());
         to.kind(Kind::Authorization).answers(answer(status, cause).header("www-authenticate"));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::declare::Declaration;
 use crate::{Error, Request};
 
 pub(super) enum Rule<T> {
@@ -85,6 +86,21 @@ impl<T> Rule<T> {
             }
             Self::Scope(..) | Self::Grant(..) | Self::Policy(_) | Self::Acr(..) | Self::Age(..) => {
             }
+        }
+    }
+
+    /// Declares the grants that a caller needs in any case. The text of the refusal has the alternatives.
+    pub(super) fn declare(&self, to: &mut Declaration) {
+        match self {
+            Self::Scope(scope, _) => drop(to.requires_scope(&**scope)),
+            Self::Grant(grant, _) => drop(to.requires_role(&**grant)),
+            Self::All(rules) => rules.iter().for_each(|rule| rule.declare(to)),
+            Self::Any(rules) => {
+                if let [only] = rules.as_slice() {
+                    only.declare(to);
+                }
+            }
+            Self::Policy(_) | Self::Acr(..) | Self::Age(..) => {}
         }
     }
 

@@ -66,7 +66,8 @@ impl Findings {
         operation: &Operation<'_>,
         detail: impl Into<String>,
     ) {
-        if step.allowed().iter().any(|(name, reason)| *name == rule.name() && !reason.is_empty()) {
+        let allows = |(name, reason): &(&str, &str)| *name == rule.name() && is_reason(reason);
+        if step.allowed().iter().any(allows) {
             return;
         }
         let route = operation.name();
@@ -100,6 +101,14 @@ impl Around<'_> {
             findings.add(rule, step, other.copied(), operation, detail);
         };
         let refusing = before.iter().find(|other| refuses(other));
+        let is_body_bounded = before.iter().any(|other| has(other, &Kind::LimitsBody));
+        // An earlier step of this kind that runs for all requests makes the place of this one harmless.
+        let is_done = |kind: &Kind| {
+            let mut earlier = before.iter().take_while(|other| !refuses(other));
+            earlier.any(|other| {
+                other.verb() == "always" && has(other, kind) && !other.declaration().conditional()
+            })
+        };
         for kind in step.declaration().kinds() {
             match kind {
                 Kind::Authentication => {
@@ -110,8 +119,9 @@ impl Around<'_> {
                     }
                 }
                 Kind::Limit(Subject::Unverified(name)) => {
+                    let mut all = before.iter().chain(after.iter());
                     let bounded = bounds_attempts(step)
-                        || before.iter().any(|other| bounds_attempts(other))
+                        || all.any(|other| bounds_attempts(other))
                         || before.iter().any(|other| verifies(other, name));
                     if !bounded {
                         let detail = format!(
@@ -129,22 +139,39 @@ impl Around<'_> {
                     let detail = "penalises another subject than the one that it limits";
                     add(Rule::PenaltyOfAnother, None, detail);
                 }
-                Kind::StoresResponses(subject) if *subject != Subject::Verified => {
-                    let all = before.iter().chain(after.iter());
-                    if let Some(other) = all.into_iter().find(|other| authenticates(other)) {
-                        let detail = "answers with stored responses, and does not distinguish the principals";
-                        add(Rule::SharedResponses, Some(other), detail);
+                Kind::StoresResponses(subject) => {
+                    let mut known = before.iter().chain(after.iter());
+                    let late = after.iter().find(|other| distinguishes(other));
+                    let (other, detail) = match subject {
+                        Subject::Verified
+                            if before
+                                .iter()
+                                .any(|other| distinguishes(other) || other.verb() == "guard") =>
+                        {
+                            continue;
+                        }
+                        Subject::Verified => {
+                            (late, "comes before the step that knows the principals")
+                        }
+                        _ => (
+                            known.find(|other| distinguishes(other)),
+                            "does not distinguish the principals",
+                        ),
+                    };
+                    if other.is_some() {
+                        let detail = format!("answers with stored responses, and {detail}");
+                        add(Rule::SharedResponses, other, &detail);
                     }
                 }
                 Kind::ReadsBody | Kind::ReplacesBody
-                    if step.declaration().body_limit().is_none()
-                        && !before.iter().any(|other| has(other, &Kind::LimitsBody)) =>
+                    if step.declaration().body_limit().is_none() && !is_body_bounded =>
                 {
                     add(Rule::UnboundedBody, None, "reads the body without a bound");
                 }
                 Kind::UnlimitsBody => {
                     add(Rule::UnboundedBody, None, "removes the limit of the body");
                 }
+                Kind::Cors | Kind::Log | Kind::HardensResponses if is_done(kind) => {}
                 Kind::Cors if step.verb() != "always" || refusing.is_some() => {
                     let detail = match refusing {
                         Some(_) => "comes after a step that refuses requests",
@@ -178,12 +205,20 @@ impl Around<'_> {
             let detail = "also runs for requests that no handler matches";
             add(Rule::CheckOfUnmatched, None, detail);
         }
+        let settings = step.declaration().settings();
+        if settings.trusts_everyone {
+            let detail = "trusts every address as a proxy: any client can choose its address";
+            add(Rule::ForwardedAddress, None, detail);
+        }
+        if settings.max_body == Some(None) && !is_body_bounded {
+            add(Rule::UnboundedBody, None, "lets extractors read a body of any size");
+        }
         for cookie in cookies(step) {
             let checks = |other: &&Arc<DeclaredStep>| has(other, &Kind::ChecksOrigin);
             let checked = checks(step) || before.iter().any(checks) || after.iter().any(checks);
             if operation.writes() && !checked {
                 let detail = format!(
-                    "accepts the cookie `{cookie}` without a check of the origin: another site can send requests in the name of the user"
+                    "accepts {cookie} without a check of the origin: another site can send requests in the name of the user"
                 );
                 add(Rule::CookieWithoutOriginCheck, None, &detail);
             }
@@ -213,13 +248,18 @@ fn unknown_rules(operation: &Operation<'_>, steps: &[&Arc<DeclaredStep>], findin
     for step in steps.iter().copied().chain([operation.handler.shared_step()]) {
         for (name, reason) in step.allowed() {
             let known = Rule::ALL.iter().any(|rule| rule.name() == *name);
-            if !known || reason.trim_ascii().is_empty() {
+            if !known || !is_reason(reason) {
                 let problem = if known { "without a reason" } else { "which is not a rule" };
                 let detail = format!("is after `.allow(\"{name}\", ..)`, {problem}");
                 findings.add(Rule::UnknownRule, step, None, operation, detail);
             }
         }
     }
+}
+
+/// Whether the reason of an [`allow`](crate::Chain::allow) has words.
+fn is_reason(reason: &str) -> bool {
+    !reason.trim().is_empty()
 }
 
 /// What two steps share that each should have alone, on whatever paths they are.
@@ -237,6 +277,7 @@ fn shared(operations: &[Operation<'_>], findings: &mut Findings) {
                     own.iter().any(|one| matches!(one, Resource::Limiter(_)) && used.contains(one));
                 for one in own.iter().filter(|one| used.contains(one)) {
                     let (rule, detail) = match one {
+                        Resource::Secret(_) if is_same_door(step, other) => continue,
                         Resource::Secret(_) => {
                             (Rule::SharedSecret, "has the secret of another step")
                         }
@@ -251,6 +292,14 @@ fn shared(operations: &[Operation<'_>], findings: &mut Findings) {
             seen.push(step);
         }
     }
+}
+
+/// Whether two steps are the same one, written for two paths: both accept the same credentials.
+fn is_same_door(step: &Arc<DeclaredStep>, other: &Arc<DeclaredStep>) -> bool {
+    let credentials = step.declaration().credentials();
+    step.name() == other.name()
+        && !credentials.is_empty()
+        && credentials == other.declaration().credentials()
 }
 
 fn has(step: &Arc<DeclaredStep>, kind: &Kind) -> bool {
@@ -277,7 +326,13 @@ fn limits_by(step: &Arc<DeclaredStep>, subject: &Subject) -> bool {
 fn refuses(step: &Arc<DeclaredStep>) -> bool {
     let answered = step.declaration().answered();
     let refuses = |status: http::StatusCode| status.is_client_error() || status.is_server_error();
-    step.verb() == "guard" || answered.iter().any(|answer| refuses(answer.status()))
+    let is_check = |kind: &Kind| {
+        matches!(kind, Kind::Limit(_) | Kind::Penalty(_) | Kind::Overload | Kind::VerifiesBody)
+    };
+    step.verb() == "guard"
+        || authenticates(step)
+        || step.declaration().kinds().iter().any(is_check)
+        || answered.iter().any(|answer| refuses(answer.status()))
 }
 
 /// Whether the step refuses clients that it does not know, or that may not do this.
@@ -285,6 +340,11 @@ fn authenticates(step: &Arc<DeclaredStep>) -> bool {
     let declaration = step.declaration();
     (has(step, &Kind::Authentication) && declaration.needs_credentials())
         || has(step, &Kind::Authorization)
+}
+
+/// Whether the step knows which user a client is.
+fn distinguishes(step: &Arc<DeclaredStep>) -> bool {
+    authenticates(step) || has(step, &Kind::Session)
 }
 
 /// Whether the step is a check in front of a route, for each request.
@@ -306,9 +366,14 @@ fn verifies(step: &Arc<DeclaredStep>, name: &str) -> bool {
         })
 }
 
-fn cookies(step: &Arc<DeclaredStep>) -> impl Iterator<Item = &str> {
-    step.declaration().credentials().iter().filter_map(|credential| match credential.scheme() {
-        Scheme::Cookie(name) => Some(name.as_str()),
-        _ => None,
-    })
+/// The cookies by which the step knows clients.
+fn cookies(step: &Arc<DeclaredStep>) -> impl Iterator<Item = String> {
+    let declaration = step.declaration();
+    let named =
+        declaration.credentials().iter().filter_map(|credential| match credential.scheme() {
+            Scheme::Cookie(name) => Some(format!("the cookie `{name}`")),
+            _ => None,
+        });
+    let session = has(step, &Kind::Session).then(|| "the cookie of a session".to_owned());
+    named.chain(session)
 }

@@ -20,8 +20,9 @@ pub struct Declaration {
     adds: Vec<Field>,
     reads: Vec<Field>,
     credentials: Vec<Credential>,
-    needs_credentials: bool,
+    credentials_are_optional: bool,
     scopes: Vec<String>,
+    roles: Vec<String>,
     body_limit: Option<u64>,
     pub(super) deprecated: bool,
     conditional: bool,
@@ -61,7 +62,7 @@ impl Declaration {
     /// A request without any of them is refused, unless [`credentials_are_optional`](Self::credentials_are_optional) is called afterwards.
     pub fn accepts(&mut self, credential: Credential) -> &mut Self {
         self.credentials.push(credential);
-        self.needs_credentials = true;
+        self.credentials_are_optional = false;
         self
     }
 
@@ -71,9 +72,15 @@ impl Declaration {
         self
     }
 
+    /// Declares a role or a permission that the step requires of the client that an earlier step verified.
+    pub fn requires_role(&mut self, role: impl Into<String>) -> &mut Self {
+        self.roles.push(role.into());
+        self
+    }
+
     /// Declares that a request without credentials passes the step.
     pub fn credentials_are_optional(&mut self) -> &mut Self {
-        self.needs_credentials = false;
+        self.credentials_are_optional = true;
         self
     }
 
@@ -134,12 +141,18 @@ impl Declaration {
 
     /// Whether the step refuses a request without a credential.
     pub fn needs_credentials(&self) -> bool {
-        self.needs_credentials
+        let verifies = !self.credentials.is_empty() || self.kinds.contains(&Kind::Authentication);
+        verifies && !self.credentials_are_optional
     }
 
     /// The scopes that the step requires of the credential that an earlier step verified.
     pub fn scopes(&self) -> &[String] {
         &self.scopes
+    }
+
+    /// The roles and permissions that the step requires of the client that an earlier step verified.
+    pub fn roles(&self) -> &[String] {
+        &self.roles
     }
 
     /// The limit of the body, in bytes.
@@ -174,6 +187,8 @@ impl Declaration {
 pub enum Kind {
     /// Verifies a credential, and refuses a request without one unless credentials are optional.
     Authentication,
+    /// Recognizes a client by a cookie that it has set, such as a store of sessions.
+    Session,
     /// Checks what an authenticated client may do.
     Authorization,
     /// Limits how much a client may send, by this subject.

@@ -24,6 +24,20 @@ impl Declaration {
         self
     }
 
+    /// Sets the title and the description from the text of a doc comment: its first paragraph, and the others.
+    pub fn doc_comment(&mut self, text: &str) -> &mut Self {
+        let lines = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
+        let mut lines = lines.skip_while(|line| line.is_empty());
+        let title: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+        let rest: Vec<&str> = lines.collect();
+        let rest = rest.join("\n");
+        self.summary(title.join(" "));
+        match rest.trim() {
+            "" => self,
+            rest => self.description(rest),
+        }
+    }
+
     /// Adds a tag, by which a document groups operations.
     pub fn tag(&mut self, tag: impl Into<String>) -> &mut Self {
         let tag = tag.into();
@@ -40,7 +54,7 @@ impl Declaration {
     }
 
     /// Declares what the step reads from a request, as an extractor describes it. A documented chain describes the arguments of handlers and guards
-    /// by itself, but not what middleware reads and provides.
+    /// by itself, but not what middleware reads and provides, nor the [parts](crate::openapi::Parts) of a multipart form.
     ///
     /// # Example
     ///

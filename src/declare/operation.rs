@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
@@ -359,18 +360,30 @@ impl Schemas {
 
     /// The definition behind a reference to a schema of an input.
     pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        let name = schema.get("$ref").and_then(Value::as_str);
-        let name = name
-            .and_then(|path| path.strip_prefix('#')?.strip_prefix(INPUT_PATH)?.strip_prefix('/'));
-        name.and_then(|name| self.input.definitions().get(name)).unwrap_or(schema)
+        let name = definition(schema, INPUT_PATH);
+        name.and_then(|name| self.input.definitions().get(&name)).unwrap_or(schema)
     }
+}
+
+/// The name of the definition that a schema refers to, if it is under this path.
+pub(crate) fn definition(schema: &Value, path: &str) -> Option<String> {
+    definition_of(schema.get("$ref")?, path)
+}
+
+/// The name in a reference, which encodes the characters that a JSON Pointer and a URI can't contain.
+pub(crate) fn definition_of(reference: &Value, path: &str) -> Option<String> {
+    let name = reference.as_str()?.strip_prefix('#')?.strip_prefix(path)?.strip_prefix('/')?;
+    let name = percent_decode_str(name).decode_utf8().ok()?;
+    Some(name.replace("~1", "/").replace("~0", "~"))
 }
 
 /// The schema of a problem: a reference.
 pub(crate) fn problem_schema() -> Value {
-    json!({ "$ref": "#/components/schemas/Problem" })
+    json!({ "$ref": "#/components/own/Problem" })
 }
 
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 pub(crate) const INPUT_PATH: &str = "/components/inputs";
-pub(crate) const OUTPUT_PATH: &str = "/components/schemas";
+pub(crate) const OUTPUT_PATH: &str = "/components/outputs";
+/// The schemas of this crate.
+pub(crate) const OWN_PATH: &str = "/components/own";

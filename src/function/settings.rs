@@ -8,7 +8,7 @@ use crate::declare::settings::Settings;
 use crate::extract::BracketSyntax;
 #[cfg(feature = "json")]
 use crate::extract::TextAsJson;
-use crate::extract::{InvalidInput, MaxBody};
+use crate::extract::{InvalidInput, MaxBody, TrustedProxies};
 
 /// Declares a provided value, if it changes how extractors read their input.
 pub(super) fn declare(value: &dyn Any, to: &mut Declaration) {
@@ -17,6 +17,10 @@ pub(super) fn declare(value: &dyn Any, to: &mut Declaration) {
         if let Some(bytes) = max.limit() {
             to.limits_body(bytes);
         }
+    }
+    if let Some(proxies) = value.downcast_ref::<TrustedProxies>() {
+        let trusts_everyone = proxies.trusts_everyone();
+        to.set(Settings { trusts_everyone, ..Settings::default() });
     }
     if let Some(invalid) = value.downcast_ref::<InvalidInput>() {
         let bad_request = Some(invalid.is_bad_request());

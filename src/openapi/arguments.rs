@@ -362,6 +362,24 @@ impl<E: DescribeArgument, R> DescribeArgument for Result<E, R> {
     }
 }
 
+macro_rules! tuples {
+    ($($part:ident)*) => {
+        /// Several extractors as one argument.
+        impl<$($part: DescribeArgument),*> DescribeArgument for ($($part,)*) {
+            fn describe(to: &mut Operation) {
+                let _ = &to;
+                $($part::describe(to);)*
+            }
+        }
+    };
+}
+
+tuples!();
+tuples!(A);
+tuples!(A B);
+tuples!(A B C);
+tuples!(A B C D);
+
 /// Whether requests of this method usually have a body.
 fn has_body(method: &Method) -> bool {
     ![Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE].contains(method)
@@ -400,10 +418,10 @@ fn waits(status: StatusCode, cause: &str) -> Reply {
 #[cfg(any(feature = "form", feature = "query"))]
 fn query<T: HasSchema>(to: &mut Operation, in_path: &[String]) {
     let schema = form_schema::<T>(to);
-    let title = if schema.get("additionalProperties") == Some(&Value::Bool(false)) {
-        " Unknown names are refused."
-    } else {
-        ""
+    let is_closed = |key| schema.get(key) == Some(&Value::Bool(false));
+    let title = match is_closed("additionalProperties") || is_closed("unevaluatedProperties") {
+        true => " Unknown names are refused.",
+        false => "",
     };
     let required = names(&schema, "required");
     let properties = schema.get("properties").and_then(Value::as_object);
@@ -418,6 +436,14 @@ fn query<T: HasSchema>(to: &mut Operation, in_path: &[String]) {
         to.parameter(Parameter { style: Some("form"), ..parameter.description(text) });
         return refuses_query(to);
     };
+    if let Some(others) =
+        schema.get("additionalProperties").filter(|others| **others != Value::Bool(false))
+    {
+        let others = json!({ "type": "object", "additionalProperties": others });
+        let text = "Each member is a parameter of the query with another name.";
+        let parameter = Parameter::query("parameters", others).optional().description(text);
+        to.parameter(Parameter { style: Some("form"), ..parameter });
+    }
     for (name, schema) in properties {
         if in_path.contains(name) {
             continue;
@@ -518,7 +544,7 @@ fn path_param(schema: &Value, index: usize, name: &str, count: usize) -> Option<
         return items.get(index).cloned();
     }
     if let Some(items) = schema.get("items") {
-        return (count > 1).then(|| items.clone());
+        return Some(items.clone());
     }
     (count == 1).then(|| schema.clone())
 }

@@ -32,15 +32,17 @@ impl Contract {
         let Some((template, item)) = self.find(path) else {
             return match status {
                 StatusCode::NOT_FOUND => Ok(()),
-                _ if self.is_exempt(path) => Ok(()),
+                _ if self.is_exempt(path) || self.is_refusal(status) => Ok(()),
                 _ => Err(format!("the document has no path for `{path}`, which answers {status}")),
             };
         };
         let is_head = method == Method::HEAD;
         let Some(operation) = operation(item, method) else {
             let refused = status == StatusCode::METHOD_NOT_ALLOWED && headers.contains_key(ALLOW);
-            let options = method == Method::OPTIONS && status == StatusCode::NO_CONTENT;
-            return match refused || options || self.is_exempt(path) {
+            // The chain answers 204, and CORS 200.
+            let options = method == Method::OPTIONS && status.is_success();
+            let by_step = self.is_refusal(status);
+            return match refused || options || by_step || self.is_exempt(path) {
                 true => Ok(()),
                 false => Err(format!(
                     "the document has no operation {method} of `{template}`, which answers {status}"
@@ -139,6 +141,15 @@ impl Contract {
             .or(anywhere.map(|(template, item)| (template.as_str(), item)))
     }
 
+    /// Whether some operation is refused with this status. A step for all requests, such as a limit, refuses those without an operation in the same way.
+    fn is_refusal(&self, status: StatusCode) -> bool {
+        let items = self.document.get("paths").and_then(Value::as_object).into_iter().flatten();
+        let operations = items.filter_map(|(_, item)| item.as_object()).flatten();
+        let mut responses = operations.filter_map(|(_, operation)| operation.get("responses"));
+        let is_error = status.is_client_error() || status.is_server_error();
+        is_error && responses.any(|responses| responses.get(status.as_str()).is_some())
+    }
+
     /// Whether a path is exempt: that of a service, or of a hidden handler.
     fn is_exempt(&self, path: &str) -> bool {
         let exempt = self.document.get("x-exempt").and_then(Value::as_array);
@@ -232,6 +243,17 @@ impl Contract {
                     return Some(violation);
                 }
             }
+        }
+        if let Some(not) = object.get("not")
+            && again(not, value, at).is_none()
+        {
+            return Some(format!("`{place}` has the form of `not`"));
+        }
+        if let (Some(items), Some(Value::Bool(true))) =
+            (value.as_array(), object.get("uniqueItems"))
+            && items.iter().enumerate().any(|(index, item)| items[..index].contains(item))
+        {
+            return Some(format!("an item of `{place}` is not unique"));
         }
         let members = value.as_object()?;
         let needed = list("required").into_iter().flatten().filter_map(Value::as_str);

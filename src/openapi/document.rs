@@ -211,6 +211,7 @@ impl Writer<'_> {
                 }
                 None => {}
             }
+            step.declaration().describe_taken(&mut operation);
             declared_replies(&mut operation, step.declaration());
             notes.add_notes(step.declaration());
         }
@@ -554,10 +555,16 @@ fn responses(replies: Vec<Reply>, is_3_2: bool) -> Value {
                 causes.push(cause.to_owned());
             }
         }
-        // A handler whose errors have a range of statuses may answer this one as well, without the fields of a step.
+        // A handler whose errors have a range of statuses, or any, may answer this one as well, without the fields of a step.
         let mut same: Vec<&Reply> = replies.iter().collect();
-        if let Status::Exact(status @ 400..) = status {
-            same.extend(wide.iter().filter(|reply| reply.status.covers(*status)));
+        match status {
+            Status::Exact(status @ 400..) => {
+                same.extend(wide.iter().filter(|reply| reply.status.covers(*status)));
+            }
+            Status::Class(4..) => {
+                same.extend(wide.iter().filter(|reply| reply.status == Status::Any));
+            }
+            _ => {}
         }
         value.insert(status.to_string(), response(*status, &causes, &same, is_3_2));
     }

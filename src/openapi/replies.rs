@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 
+use axum_core::response::AppendHeaders;
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -105,7 +106,19 @@ macro_rules! content {
 
 content! {
     "text/plain; charset=utf-8", json!({ "type": "string" }), &'static str String Box<str> Cow<'static, str>;
-    "application/octet-stream", json!({ "type": "string", "format": "binary" }), Bytes BytesMut Vec<u8> &'static [u8] Cow<'static, [u8]> Binary;
+    "application/octet-stream", json!({ "type": "string", "format": "binary" }), Bytes BytesMut Vec<u8> &'static [u8] Box<[u8]> Cow<'static, [u8]> Binary;
+}
+
+impl<const N: usize> DescribeResponse for [u8; N] {
+    fn describe(schemas: &mut Schemas) -> Vec<Reply> {
+        Bytes::describe(schemas)
+    }
+}
+
+impl<const N: usize> DescribeResponse for &'static [u8; N] {
+    fn describe(schemas: &mut Schemas) -> Vec<Reply> {
+        Bytes::describe(schemas)
+    }
 }
 
 impl DescribeResponse for () {
@@ -266,6 +279,30 @@ impl<K, V, const N: usize> DescribeParts for [(K, V); N] {
     }
 }
 
+impl<I> DescribeParts for AppendHeaders<I> {
+    fn describe(reply: &mut Reply) {
+        any_fields(reply);
+    }
+}
+
+/// Header fields alone are a response without content.
+macro_rules! fields_alone {
+    ($([$($generics:tt)*] $type:ty,)*) => {$(
+        impl<$($generics)*> DescribeResponse for $type {
+            fn describe(_: &mut Schemas) -> Vec<Reply> {
+                vec![Reply::success()]
+            }
+        }
+    )*};
+}
+
+fields_alone! {
+    [] HeaderMap,
+    [] Extensions,
+    [I] AppendHeaders<I>,
+    [K, V, const N: usize] [(K, V); N],
+}
+
 /// Header fields that are known only at run time. One of them may be the media type of a text or of bytes.
 fn any_fields(reply: &mut Reply) {
     let has_own = reply.content.iter().any(|content| content.media_type.ends_with("json"));
@@ -310,5 +347,24 @@ tuples!(A);
 tuples!(A B);
 tuples!(A B C);
 tuples!(A B C D);
+tuples!(A B C D E);
+tuples!(A B C D E F);
+tuples!(A B C D E F G);
+tuples!(A B C D E F G H);
+
+macro_rules! parts {
+    ($($part:ident)*) => {
+        impl<$($part: DescribeParts),*> DescribeParts for ($($part,)*) {
+            fn describe(reply: &mut Reply) {
+                $($part::describe(reply);)*
+            }
+        }
+    };
+}
+
+parts!(A);
+parts!(A B);
+parts!(A B C);
+parts!(A B C D);
 
 const AT_RUN_TIME: &str = "The handler sets the status";

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::declare::operation::{INPUT_PATH, Operation};
+use crate::declare::operation::{INPUT_PATH, Operation, definition};
 use crate::extract::fields::Shape;
 use crate::extract::fields::derived::{Content, Enum, Field, Struct, Tag, Variant};
 
@@ -48,7 +48,7 @@ impl Statement<'_> {
     /// `depth` ends types that contain nothing but themselves.
     fn describe(&mut self, schema: &mut Value, shape: &Shape, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else { return };
-        if let Some(name) = definition(schema) {
+        if let Some(name) = definition(schema, INPUT_PATH) {
             if self.visited.insert(name.clone())
                 && let Some(mut found) = self.definitions.get_mut(&name).map(Value::take)
             {
@@ -162,12 +162,6 @@ fn content<'a>(
         }
         Tag::Untagged => list.get_mut(index),
     }
-}
-
-/// The name of the definition that a schema refers to.
-fn definition(schema: &Value) -> Option<String> {
-    let path = schema.get("$ref")?.as_str()?.strip_prefix('#')?;
-    path.strip_prefix(INPUT_PATH)?.strip_prefix('/').map(str::to_owned)
 }
 
 fn is_null(schema: &Value) -> bool {

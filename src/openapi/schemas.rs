@@ -1,64 +1,120 @@
 //! The schemas of the document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::declare::operation::{INPUT_PATH, OUTPUT_PATH, Schemas};
+use crate::declare::operation::{
+    INPUT_PATH, OUTPUT_PATH, OWN_PATH, Schemas, definition, definition_of,
+};
 
 /// Returns the named schemas, and makes each reference in the document name one of them.
 ///
-/// A type that is sent and received has one schema, if both directions have the same. Otherwise that of the input has the suffix `Input`.
+/// A type that is sent and received has one schema, if both directions have the same. Otherwise that of the input has the suffix `Input`. No two
+/// schemas get one name, and each name has only the characters that OpenAPI permits.
 pub(super) fn components(generated: Schemas, document: &mut Value) -> Map<String, Value> {
-    let (inputs, mut all) = generated.definitions();
-    // The names of the problem's schemas are taken.
-    let mut own_names: Vec<&str> = vec![PROBLEM, FIELD_ERROR];
-    own_names.retain(|name| all.contains_key(*name) || inputs.contains_key(*name));
-    let own_names: Vec<String> = own_names.into_iter().map(str::to_owned).collect();
-    let mut differs: Vec<String> = Vec::new();
+    let (inputs, outputs) = generated.definitions();
+    let differs = different(&inputs, &outputs);
+    let own = [(PROBLEM, problem()), (FIELD_ERROR, field_error())];
+    let mut names = Names::default();
+    for (name, _) in &own {
+        names.add(OWN_PATH, name, name);
+    }
+    for name in outputs.keys() {
+        names.add(OUTPUT_PATH, name, name);
+    }
+    for name in inputs.keys() {
+        match outputs.contains_key(name) {
+            false => names.add(INPUT_PATH, name, name),
+            true if differs.contains(name) => {
+                names.add(INPUT_PATH, name, &format!("{name}Input"));
+            }
+            true => names.same(INPUT_PATH, OUTPUT_PATH, name),
+        }
+    }
+    let is_used = any(document, &mut |value| refers(value, OWN_PATH));
+    names.rename_references(document);
+    let mut components = Map::new();
+    let own = own.into_iter().filter(|_| is_used).map(|(name, schema)| (name.to_owned(), schema));
+    let all = [(INPUT_PATH, inputs), (OUTPUT_PATH, outputs), (OWN_PATH, own.collect())];
+    for (path, schemas) in all {
+        for (name, mut schema) in schemas {
+            names.rename_references(&mut schema);
+            bound_numbers(&mut schema);
+            components.insert(names.of(path, &name).to_owned(), schema);
+        }
+    }
+    bound_numbers(document);
+    components
+}
+
+/// The names of the inputs whose schema is not that of the output of this name.
+fn different(inputs: &Map<String, Value>, outputs: &Map<String, Value>) -> BTreeSet<String> {
+    let mut differs = BTreeSet::new();
     // Two schemas differ if a schema that they refer to does, so this ends when nothing was added.
     loop {
         let before = differs.len();
-        for (name, input) in &inputs {
-            let Some(output) = all.get(name) else { continue };
-            let has_other = |name: &String| refers(input, INPUT_PATH, name);
-            let is_other = differs.iter().any(has_other) || moved(input) != *output;
-            if is_other && !differs.contains(name) {
-                differs.push(name.clone());
+        for (name, input) in inputs {
+            let Some(output) = outputs.get(name) else { continue };
+            let mut refers_to_other = |value: &Value| {
+                definition(value, INPUT_PATH).is_some_and(|found| differs.contains(&found))
+            };
+            if any(input, &mut refers_to_other) || moved(input) != *output {
+                differs.insert(name.clone());
             }
         }
         if differs.len() == before {
-            break;
+            return differs;
         }
     }
-    let rename = |name: &str| match differs.iter().any(|other| other == name) {
-        true => format!("{name}Input"),
-        false => name.to_owned(),
-    };
-    let mut components = Map::new();
-    for (name, mut schema) in inputs {
-        rename_references(&mut schema, &rename, &own_names);
-        components.insert(own(&rename(&name), &own_names), schema);
+}
+
+/// The names of the components, by the path and the name with which they were generated.
+#[derive(Default)]
+struct Names {
+    given: BTreeMap<(&'static str, String), String>,
+    taken: BTreeSet<String>,
+}
+
+impl Names {
+    fn add(&mut self, path: &'static str, name: &str, wanted: &str) {
+        let given = unused(&mut self.taken, wanted, "");
+        self.given.insert((path, name.to_owned()), given);
     }
-    for (name, schema) in &mut all {
-        rename_references(schema, &rename, &own_names);
-        components.entry(own(name, &own_names)).or_insert_with(|| schema.clone());
+
+    /// Gives a schema the name that the one of another path has.
+    fn same(&mut self, path: &'static str, other: &'static str, name: &str) {
+        let given = self.of(other, name).to_owned();
+        self.given.insert((path, name.to_owned()), given);
     }
-    if let Some(paths) = document.get_mut("paths") {
-        rename_references(paths, &rename, &own_names);
+
+    fn of<'a>(&'a self, path: &'static str, name: &'a str) -> &'a str {
+        self.given.get(&(path, name.to_owned())).map_or(name, String::as_str)
     }
-    for schema in components.values_mut() {
-        bound_numbers(schema);
+
+    fn rename_references(&self, value: &mut Value) {
+        walk(value, &mut |object| {
+            for path in [INPUT_PATH, OUTPUT_PATH, OWN_PATH] {
+                let name = object.get("$ref").and_then(|reference| definition_of(reference, path));
+                if let Some(name) = name {
+                    let path = format!("#/components/schemas/{}", self.of(path, &name));
+                    object.insert("$ref".to_owned(), Value::from(path));
+                }
+            }
+        });
     }
-    bound_numbers(document);
-    for (name, schema) in [(PROBLEM, problem()), (FIELD_ERROR, field_error())] {
-        if refers_anywhere(document, name)
-            || name == FIELD_ERROR && refers_anywhere(document, PROBLEM)
-        {
-            components.insert(name.to_owned(), schema);
-        }
+}
+
+/// A name like the wanted one, with only the characters that the name of a component may have, which no other component has.
+pub(super) fn unused(taken: &mut BTreeSet<String>, wanted: &str, separator: &str) -> String {
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let wanted: String = wanted.chars().map(|c| if is_valid(c) { c } else { '_' }).collect();
+    let (mut name, mut number) = (wanted.clone(), 2);
+    while !taken.insert(name.clone()) {
+        name = format!("{wanted}{separator}{number}");
+        number += 1;
     }
-    components
+    name
 }
 
 /// Moves header fields and responses that occur more than once to the components, and leaves references to them. The steps in front of many
@@ -94,22 +150,20 @@ struct Shared {
     kind: &'static str,
     /// How often a text occurs, and the name that it would have.
     seen: BTreeMap<String, (usize, String)>,
-    names: BTreeMap<String, usize>,
+    names: BTreeSet<String>,
     values: Map<String, Value>,
 }
 
 impl Shared {
     fn new(kind: &'static str) -> Self {
-        Self { kind, seen: BTreeMap::new(), names: BTreeMap::new(), values: Map::new() }
+        Self { kind, seen: BTreeMap::new(), names: BTreeSet::new(), values: Map::new() }
     }
 
     fn count(&mut self, name: &str, value: &Value) {
         let (count, own) = self.seen.entry(value.to_string()).or_default();
         *count += 1;
         if own.is_empty() {
-            let number = self.names.entry(name.to_owned()).or_default();
-            *number += 1;
-            *own = if *number == 1 { name.to_owned() } else { format!("{name}-{number}") };
+            *own = unused(&mut self.names, name, "-");
         }
     }
 
@@ -136,18 +190,8 @@ pub(super) fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     path.and_then(|path| document.pointer(path)).unwrap_or(value)
 }
 
-/// A schema of the program with the name of one of the crate's has a suffix.
-fn own(name: &str, taken: &[String]) -> String {
-    if taken.iter().any(|own| own == name) { format!("{name}2") } else { name.to_owned() }
-}
-
-fn refers(schema: &Value, path: &str, name: &str) -> bool {
-    let target = format!("#{path}/{name}");
-    any(schema, &mut |value| value.get("$ref").is_some_and(|found| *found == *target))
-}
-
-fn refers_anywhere(document: &Value, name: &str) -> bool {
-    refers(document, OUTPUT_PATH, name)
+fn refers(value: &Value, path: &str) -> bool {
+    definition(value, path).is_some()
 }
 
 fn any(value: &Value, test: &mut dyn FnMut(&Value) -> bool) -> bool {
@@ -168,16 +212,6 @@ fn moved(schema: &Value) -> Value {
         }
     });
     schema
-}
-
-fn rename_references(value: &mut Value, rename: &dyn Fn(&str) -> String, taken: &[String]) {
-    walk(value, &mut |object| {
-        let Some(Value::String(path)) = object.get_mut("$ref") else { return };
-        let bare = path.strip_prefix('#').unwrap_or(path);
-        if let Some(name) = bare.strip_prefix(INPUT_PATH).and_then(|name| name.strip_prefix('/')) {
-            *path = format!("#{OUTPUT_PATH}/{}", own(&rename(name), taken));
-        }
-    });
 }
 
 fn walk(value: &mut Value, change: &mut dyn FnMut(&mut Map<String, Value>)) {
@@ -239,7 +273,7 @@ fn problem() -> Value {
             "status": { "type": "integer", "minimum": 100, "maximum": 999 },
             "detail": { "type": "string", "description": "What is wrong in this request." },
             "instance": { "type": "string", "format": "uri-reference" },
-            "errors": { "type": "array", "items": { "$ref": "#/components/schemas/FieldError" } }
+            "errors": { "type": "array", "items": { "$ref": "#/components/own/FieldError" } }
         }
     })
 }

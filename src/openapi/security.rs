@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::declare::{Credential, Declaration, Scheme};
+use crate::declare::{Credential, Declaration, Kind, Scheme};
 
 /// The alternatives of credentials: each is a set of schemes, with their scopes, that a request needs together.
 #[derive(Debug)]
@@ -20,8 +20,16 @@ impl Security {
 
     /// Adds a step: each of its credentials is an alternative, and all steps are needed.
     pub(super) fn require(&mut self, step: &Declaration, schemes: &mut Map<String, Value>) {
-        for scopes in self.alternatives.iter_mut().flat_map(BTreeMap::values_mut) {
+        for (name, scopes) in self.alternatives.iter_mut().flatten() {
             add_scopes(scopes, step.scopes());
+            // Those of OpenID Connect are scopes alone (OpenAPI, 4.8.30).
+            let kind = schemes.get(name).and_then(|scheme| scheme.get("type"));
+            if kind.is_none_or(|kind| kind != "openIdConnect") {
+                add_scopes(scopes, step.roles());
+            }
+        }
+        if step.kinds().contains(&Kind::Authorization) && !step.conditional() {
+            self.refuse_anonymous();
         }
         if step.credentials().is_empty() {
             return;
@@ -47,6 +55,13 @@ impl Security {
             }
         }
         self.alternatives = distinct;
+    }
+
+    /// Removes the alternative without credentials, as far as another one is known.
+    fn refuse_anonymous(&mut self) {
+        if self.alternatives.iter().any(|needed| !needed.is_empty()) {
+            self.alternatives.retain(|needed| !needed.is_empty());
+        }
     }
 
     /// The member `security` of an operation. `None`: no credentials are read.

@@ -25,6 +25,7 @@ use crate::step::around::{Cover, Use};
 use crate::step::fold::{Assembly, Fold, Step};
 use crate::step::next::{Declare, IntoMiddleware};
 use crate::step::tail::{BoxTail, Cx, OwnedCx, OwnedTail, Tail};
+use crate::tower::known;
 use crate::tower::service::{ResponseFuture, ServiceFuture, box_body, into_response};
 use crate::{Error, Request, Response};
 
@@ -173,7 +174,9 @@ where
 
 impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
     fn register(&mut self, registrar: &mut Registrar) {
-        self.entry.register(short_name::<L>(), Declaration::default(), registrar);
+        let mut declaration = Declaration::default();
+        known::declare(std::any::type_name::<L>(), &mut declaration);
+        self.entry.register(short_name::<L>(), declaration, registrar);
     }
 }
 

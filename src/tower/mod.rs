@@ -12,6 +12,7 @@
 pub(crate) mod as_layer;
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
+mod known;
 pub(crate) mod layer_step;
 pub(crate) mod path;
 pub(crate) mod service;

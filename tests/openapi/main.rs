@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod shapes;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::stream;
@@ -840,6 +842,42 @@ async fn a_response_that_is_not_declared_fails_the_test() {
         let failed = tokio::spawn(request).await.unwrap_err().into_panic();
         let message = failed.downcast::<String>().unwrap();
         assert!(message.contains(reason), "{path}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_for_all_requests_may_answer_those_without_an_operation() {
+    use tower_chain::RateLimit;
+    use tower_http::cors::CorsLayer;
+    let api = Chain::new()
+        .always(CorsLayer::permissive())
+        .always(RateLimit::per_minute(1))
+        .documented()
+        .at("/a", |c| c.get(async || "a"))
+        .build();
+    for document in [info(), info().without_automatic_operations()] {
+        let client = TestClient::new(api.clone()).declared_by(api.openapi(&document));
+        for (method, path) in [
+            (Method::GET, "/a"),
+            (Method::GET, "/none"),
+            (Method::DELETE, "/a"),
+            (Method::HEAD, "/a"),
+            (Method::OPTIONS, "/a"),
+        ] {
+            client.request(method.clone(), path).send().await;
+            let preflight = client.request(method, path).header("origin", "https://a.example");
+            preflight.header("access-control-request-method", "GET").send().await;
+        }
+    }
+    // A status that no operation has is still reported.
+    async fn refuse(_: Next<'_>) -> StatusCode {
+        StatusCode::IM_A_TEAPOT
+    }
+    let teapot = Chain::new().documented().always(refuse).at("/a", |c| c.get(async || "a")).build();
+    for (method, path) in [(Method::GET, "/none"), (Method::DELETE, "/a")] {
+        let client = TestClient::new(teapot.clone()).declared_by(teapot.openapi(&info()));
+        let request = client.request(method, path).send();
+        assert!(tokio::spawn(request).await.unwrap_err().is_panic());
     }
 }
 
