@@ -498,9 +498,9 @@ impl Planner {
     /// A pattern comes before all broader ones, and handlers without a path are the broadest. So of those, only the ones that
     /// are written before a handler of the pattern take part, if the pattern has one for this method.
     fn matching(&self, own: &[usize], anywhere: &[usize], method: Option<&Method>) -> Vec<usize> {
-        let answers = |&handler: &usize| {
-            let answered = self.handlers[handler].method.as_ref();
-            answered.is_none_or(|answered| Some(answered) == method)
+        let answers = |&handler: &usize| match &self.handlers[handler].method {
+            Some(answered) => Some(answered) == method,
+            None => method != Some(&Method::CONNECT) || self.takes_connect(handler),
         };
         let mut steps: Vec<usize> = own.iter().copied().filter(answers).collect();
         let last = steps.last().copied().unwrap_or(usize::MAX);
