@@ -154,10 +154,8 @@ fn parse_segment(
             if segment[mark..].starts_with('?') { "%3F" } else { "%23" }
         ));
     }
-    if let Some(name) = segment.strip_prefix(':') {
-        return Err(format!(
-            "a parameter is written `{{{name}}}`, not `:{name}` (for a literal colon write `%3A`)"
-        ));
+    if let Some(parameter) = foreign_parameter(segment) {
+        return Err(parameter);
     }
     if segment.starts_with('*') {
         return Err(
@@ -214,6 +212,47 @@ fn parse_segment(
         ));
     }
     Ok(catch_all)
+}
+
+/// The error for a segment that is a parameter in another framework, and would be a literal here, or a parameter of another kind.
+fn foreign_parameter(segment: &str) -> Option<String> {
+    let first = segment.chars().next()?;
+    let enclosed = |end: char| segment[1..].strip_suffix(end);
+    let (name, is_rest) = match first {
+        ':' => {
+            let rest = &segment[1..];
+            let end = rest.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(rest.len());
+            (&rest[..end], matches!(&rest[end..], "*" | "+" | "(.*)" | "(.*)*"))
+        }
+        '[' => {
+            let inside = enclosed(']')?.trim_matches(['[', ']']);
+            (inside.trim_matches('.'), inside.starts_with('.'))
+        }
+        '<' => (enclosed('>')?.rsplit(':').next()?, false),
+        '{' => {
+            let (inside, after) = segment[1..].split_once('}')?;
+            let name = inside.trim_matches(['*', '+', '.']);
+            let is_own = inside == name || inside.strip_prefix('*') == Some(name);
+            if is_own && !matches!(after, "*" | "+") {
+                return None;
+            }
+            (name, true)
+        }
+        _ => return None,
+    };
+    if name.is_empty() || !name.chars().all(|c| matches!(c, '_' | '-') || c.is_alphanumeric()) {
+        return (first == ':').then(|| "a parameter is written `{name}`, not `:name`".to_owned());
+    }
+    let name = name.replace('-', "_");
+    let (kind, written) = match is_rest {
+        true => ("catch-all", format!("{{*{name}}}")),
+        false => ("parameter", format!("{{{name}}}")),
+    };
+    let literal = match first {
+        '{' => "for a literal `*` write `%2A`, for a `+` `%2B`".to_owned(),
+        _ => format!("for a literal `{first}` write `%{:02X}`", u32::from(first)),
+    };
+    Some(format!("a {kind} is written `{written}`, not `{segment}` ({literal})"))
 }
 
 /// Appends literal text in canonical form. Braces are doubled, as `matchit` requires.
@@ -296,7 +335,31 @@ mod tests {
             ("a", Err("write `/a`")),
             ("", Err("starts with a slash")),
             ("/a//b", Err("instead of `//`")),
-            ("/:id", Err("is written `{id}`")),
+            ("/:id", Err("is written `{id}`, not `:id` (for a literal `:` write `%3A`)")),
+            ("/:", Err("is written `{name}`")),
+            (r"/:id(\d+)", Err("parameter is written `{id}`")),
+            ("/:path(.*)", Err("catch-all is written `{*path}`")),
+            ("/:id*", Err("catch-all is written `{*id}`, not `:id*`")),
+            ("/:id+", Err("catch-all is written `{*id}`")),
+            ("/:id.json", Err("parameter is written `{id}`")),
+            ("/{id}*", Err("catch-all is written `{*id}`, not `{id}*` (for a literal `*`")),
+            ("/{id}+", Err("catch-all is written `{*id}`")),
+            ("/{id*}", Err("catch-all is written `{*id}`")),
+            ("/{**rest}", Err("catch-all is written `{*rest}`")),
+            ("/{rest...}", Err("catch-all is written `{*rest}`")),
+            (
+                "/[id]",
+                Err("parameter is written `{id}`, not `[id]` (for a literal `[` write `%5B`)"),
+            ),
+            ("/[user-id]", Err("parameter is written `{user_id}`")),
+            ("/[...slug]", Err("catch-all is written `{*slug}`")),
+            ("/[[...slug]]", Err("catch-all is written `{*slug}`")),
+            (
+                "/<id>",
+                Err("parameter is written `{id}`, not `<id>` (for a literal `<` write `%3C`)"),
+            ),
+            ("/<int:id>", Err("parameter is written `{id}`")),
+            ("/%5Bid%5D/%3Cid%3E/[]/a[0]/<", Ok("/[id]/<id>/[]/a[0]/<")),
             ("/*", Err("is written `{*rest}`")),
             ("/{id", Err("don't match")),
             ("/id}", Err("don't match")),

@@ -115,7 +115,7 @@ impl Planner {
 
     /// Returns the scope ends that a request passes if no handler answers it, and the hook that answers at the last of them.
     ///
-    /// `scopes` are the innermost scopes of its path, sorted by the number of their end.
+    /// `scopes` are those that have handlers of its path, or else those around it that listen, sorted by the number of their end.
     fn end(&self, outcome: &Outcome, scopes: &[usize]) -> (Vec<u32>, Option<usize>) {
         let hook = |hooks: Hooks| match outcome {
             Outcome::Found | Outcome::NotFound => hooks.no_match,
@@ -264,9 +264,9 @@ impl Planner {
                     return Err(self.insert_error(error, &text, first, paths));
                 }
             }
-            let settings = self.handlers[first].settings;
-            let scopes = self.innermost(&path.handlers);
-            let entry = self.entry(&path.handlers, &anywhere, &scopes, settings, Some(route));
+            let scopes = self.scopes_of(&path.handlers);
+            let automatic = self.answers_options(&path.handlers);
+            let entry = self.entry(&path.handlers, &anywhere, &scopes, automatic, Some(route));
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             let pattern = MatchedPattern {
                 text: path.pattern.text.clone(),
@@ -285,10 +285,10 @@ impl Planner {
         }
         self.check_catch_alls(paths)?;
         self.plan_passes(paths, &owned, &ranked);
-        if let Some(&first) = anywhere.first() {
-            let settings = self.handlers[first].settings;
-            let scopes = self.innermost(&anywhere);
-            let entry = self.entry(&[], &anywhere, &scopes, settings, None);
+        if !anywhere.is_empty() {
+            let scopes = self.scopes_of(&anywhere);
+            let automatic = self.answers_options(&anywhere);
+            let entry = self.entry(&[], &anywhere, &scopes, automatic, None);
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             self.routes.anywhere = Some(entry);
             self.list(None, &anywhere);
@@ -408,16 +408,19 @@ impl Planner {
         Ok(())
     }
 
-    /// The scopes of these handlers, sorted by the number of their end. A scope that contains another one of them is left out: a
-    /// request that reaches the end of the inner scope is already inside the outer one.
-    fn innermost(&self, handlers: &[usize]) -> Vec<usize> {
+    /// The scopes of these handlers, sorted by the number of their end. If one contains another one, both are in the list: the request
+    /// continues behind the inner one, where the outer one has steps for it.
+    fn scopes_of(&self, handlers: &[usize]) -> Vec<usize> {
         let mut scopes: Vec<usize> =
             handlers.iter().map(|&handler| self.handlers[handler].scope).collect();
         scopes.sort_by_key(|&scope| self.ends[scope].end);
         scopes.dedup();
-        let holders: Vec<usize> = scopes.iter().flat_map(|&scope| self.around(scope)).collect();
-        scopes.retain(|scope| !holders.contains(scope));
         scopes
+    }
+
+    /// Whether the chain answers OPTIONS for the path of these handlers: unless it is turned off for one of them.
+    fn answers_options(&self, handlers: &[usize]) -> bool {
+        handlers.iter().all(|&handler| !self.handlers[handler].settings.no_auto_options)
     }
 
     /// Makes the plans of one pattern: one for each method, and one for all other methods. `own` are the handlers of the pattern.
@@ -426,7 +429,7 @@ impl Planner {
         own: &[usize],
         anywhere: &[usize],
         scopes: &[usize],
-        settings: Settings,
+        automatic: bool,
         route: Option<usize>,
     ) -> MethodPlans {
         let mut named: Vec<Method> = Vec::new();
@@ -437,7 +440,6 @@ impl Planner {
                 named.push(method.clone());
             }
         }
-        let automatic = !settings.no_auto_options;
         let mut seen = named.clone();
         if named.contains(&Method::GET) && !named.contains(&Method::HEAD) {
             seen.push(Method::HEAD);
@@ -496,9 +498,9 @@ impl Planner {
     /// A pattern comes before all broader ones, and handlers without a path are the broadest. So of those, only the ones that
     /// are written before a handler of the pattern take part, if the pattern has one for this method.
     fn matching(&self, own: &[usize], anywhere: &[usize], method: Option<&Method>) -> Vec<usize> {
-        let answers = |&handler: &usize| {
-            let answered = self.handlers[handler].method.as_ref();
-            answered.is_none_or(|answered| Some(answered) == method)
+        let answers = |&handler: &usize| match &self.handlers[handler].method {
+            Some(answered) => Some(answered) == method,
+            None => method != Some(&Method::CONNECT) || self.takes_connect(handler),
         };
         let mut steps: Vec<usize> = own.iter().copied().filter(answers).collect();
         let last = steps.last().copied().unwrap_or(usize::MAX);
@@ -513,6 +515,12 @@ impl Planner {
         handlers.iter().all(|&handler| self.handlers[handler].passes)
     }
 
+    /// Whether a handler for every method takes part in CONNECT: a service, or a handler that passes the request on, which may be a check in
+    /// front of the service.
+    fn takes_connect(&self, handler: usize) -> bool {
+        self.handlers[handler].tunnels || self.handlers[handler].passes
+    }
+
     /// Makes the plan for CONNECT of handlers for every method. Only services answer it: after a response with status 200, the connection is a
     /// tunnel (RFC 9110, 9.3.6), which a handler for every method does not mean.
     fn connect(
@@ -523,12 +531,8 @@ impl Planner {
         automatic: bool,
         route: Option<usize>,
     ) -> usize {
-        // A handler that passes the request on may be a check in front of the service.
-        let takes_part = |&handler: &usize| {
-            let Registered { tunnels, passes, .. } = self.handlers[handler];
-            tunnels || passes
-        };
-        let steps: Vec<usize> = any.iter().copied().filter(takes_part).collect();
+        let steps: Vec<usize> =
+            any.iter().copied().filter(|&handler| self.takes_connect(handler)).collect();
         if let Some(&last) = steps.iter().rfind(|&&handler| self.handlers[handler].tunnels) {
             let last = self.handlers[last].scope;
             return self.plan(&steps, &[last], Outcome::Found, route);
@@ -540,8 +544,7 @@ impl Planner {
 
     /// Adds a route to the list that `ChainService::routes` returns.
     fn list(&mut self, pattern: Option<String>, handlers: &[usize]) {
-        let automatic = |&handler: &usize| !self.handlers[handler].settings.no_auto_options;
-        let answers_options = handlers.iter().all(automatic);
+        let answers_options = self.answers_options(handlers);
         let path = pattern.as_deref().map(Pattern::parse);
         let handlers = handlers.iter().map(|&handler| {
             let Registered { method, passes, declared, middleware, .. } = &self.handlers[handler];

@@ -220,3 +220,130 @@ fn a_function_returns_a_guard() {
         assert_eq!(now(service.handle(req)).status(), creator, "{method}");
     }
 }
+
+/// Chains of which one part of a path is in a scope further inside, and the other part comes after it. `$steps` are between them.
+macro_rules! split_paths {
+    ($steps:expr) => {{
+        let steps = $steps;
+        [
+            (
+                "a group",
+                Chain::new()
+                    .at("/a", |c| steps!(c.group(|c| c.get(list)), steps).post(create))
+                    .build(),
+            ),
+            (
+                "a path",
+                Chain::new()
+                    .at("/a", |c| steps!(c.at("/", |c| c.get(list)), steps).post(create))
+                    .build(),
+            ),
+            (
+                "a mount",
+                Chain::new()
+                    .at("/a", |c| steps!(c.mount("/", Chain::new().get(list)), steps).post(create))
+                    .build(),
+            ),
+            ("the root", steps!(Chain::new().group(|c| c.get(list)), steps).post(create).build()),
+            (
+                "two groups",
+                Chain::new()
+                    .at("/a", |c| steps!(c.group(|c| c.get(list)), steps).group(|c| c.post(create)))
+                    .build(),
+            ),
+            (
+                "two levels",
+                Chain::new()
+                    .at("/a", |c| {
+                        c.group(|c| {
+                            steps!(c.group(|c| c.group(|c| c.get(list))), steps).post(create)
+                        })
+                    })
+                    .build(),
+            ),
+            (
+                "a mounted chain",
+                Chain::new()
+                    .mount("/a", steps!(Chain::new().group(|c| c.get(list)), steps).post(create))
+                    .build(),
+            ),
+            (
+                "two mounts",
+                steps!(Chain::new().mount("/a", Chain::new().get(list)), steps)
+                    .mount("/a", Chain::new().post(create))
+                    .build(),
+            ),
+        ]
+    }};
+}
+
+#[test]
+fn a_refusal_passes_all_steps_that_are_for_a_part_of_its_path() {
+    let t = Trace::default();
+    macro_rules! steps {
+        ($chain:expr, $t:ident) => {
+            $chain.always($t.tag("cors"))
+        };
+    }
+    for (case, service) in split_paths!(&t) {
+        for (method, expected) in [("PUT", 405), ("OPTIONS", 204)] {
+            let response = ask(&service, method, "/a");
+            assert_eq!(response.status(), expected, "{case}: {method}");
+            assert_eq!(header(&response, "allow"), "GET, HEAD, OPTIONS, POST", "{case}: {method}");
+            assert_eq!(t.take(), ">cors <cors", "{case}: {method}");
+        }
+        assert_eq!(answer(&service, "GET", "/a"), "200 list", "{case}");
+        assert_eq!(t.take(), "", "{case}");
+        assert_eq!(answer(&service, "POST", "/a"), "200 create", "{case}");
+        assert_eq!(t.take(), ">cors <cors", "{case}");
+    }
+}
+
+#[test]
+fn a_hook_for_a_part_of_a_path_answers_its_405() {
+    macro_rules! steps {
+        ($chain:expr, $hook:ident) => {
+            $chain.on_method_not_allowed($hook)
+        };
+    }
+    async fn hook() -> (StatusCode, &'static str) {
+        (StatusCode::METHOD_NOT_ALLOWED, "hook")
+    }
+    for (case, service) in split_paths!(hook) {
+        assert_eq!(answer(&service, "PUT", "/a"), "405 hook", "{case}");
+        let response = ask(&service, "PUT", "/a");
+        assert_eq!(header(&response, "allow"), "GET, HEAD, OPTIONS, POST", "{case}");
+        assert_eq!(status(&service, "OPTIONS", "/a"), 204, "{case}");
+    }
+}
+
+#[test]
+fn automatic_options_are_off_for_a_path_if_one_of_its_chains_turned_them_off() {
+    for (case, service) in [
+        (
+            "the first",
+            Chain::new()
+                .mount("/a", Chain::new().no_auto_options().get(list))
+                .mount("/a", Chain::new().post(create))
+                .build(),
+        ),
+        (
+            "the second",
+            Chain::new()
+                .mount("/a", Chain::new().post(create))
+                .mount("/a", Chain::new().no_auto_options().get(list))
+                .build(),
+        ),
+        (
+            "a group",
+            Chain::new()
+                .at("/a", |c| c.post(create).group(|c| c.no_auto_options().get(list)))
+                .build(),
+        ),
+    ] {
+        let response = ask(&service, "OPTIONS", "/a");
+        assert_eq!(response.status(), 405, "{case}");
+        assert_eq!(header(&response, "allow"), "GET, HEAD, POST", "{case}");
+        assert!(!service.routes()[0].answers_options(), "{case}");
+    }
+}

@@ -215,6 +215,35 @@ fn all_means_no_405() {
 }
 
 #[test]
+fn a_handler_for_every_method_answers_no_connect() {
+    async fn tunnel() -> &'static str {
+        "tunnel"
+    }
+    let connect = || http::Method::CONNECT;
+    for (case, service, expected) in [
+        ("alone", Chain::new().all(ok).build(), "405"),
+        ("with a method", Chain::new().get(ok).all(ok).build(), "405"),
+        ("before CONNECT", Chain::new().all(ok).on(connect(), tunnel).build(), "200 tunnel"),
+        ("after CONNECT", Chain::new().on(connect(), tunnel).all(ok).build(), "200 tunnel"),
+        ("after one that passes on", Chain::new().on(connect(), pass).all(ok).build(), "404"),
+        (
+            "at a path",
+            Chain::new().at("/a", |c| c.all(ok).on(connect(), tunnel)).build(),
+            "200 tunnel",
+        ),
+        (
+            "outside of the path",
+            Chain::new().at("/a", |c| c.on(connect(), pass)).all(ok).build(),
+            "404",
+        ),
+        ("a check before it", Chain::new().all(pass).on(connect(), tunnel).build(), "200 tunnel"),
+    ] {
+        let found = answer(&service, "CONNECT", "/a");
+        assert!(found.starts_with(expected), "{case}: {found}");
+    }
+}
+
+#[test]
 fn options_is_answered_with_allow_unless_a_handler_answers_or_it_is_off() {
     let service = Chain::new()
         .at("/auto", |c| c.get(ok).post(ok))
