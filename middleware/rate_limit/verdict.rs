@@ -258,9 +258,12 @@ impl Limiter {
         }
         if admitted {
             for check in plan.checks.iter().filter(|check| check.is_admitted()) {
-                if let CheckKind::Charge { rate, .. } = check.kind {
+                if let CheckKind::Charge { rate, cost, further } = check.kind {
                     let (taken, burst_time) = (rate.taken(check.until, now), rate.burst_time());
-                    outcome.delay = outcome.delay.max(taken.saturating_sub(burst_time));
+                    // A request that costs nothing is admitted also if its key is in debt, and waits for nothing.
+                    if cost > 0 && further > 0 {
+                        outcome.delay = outcome.delay.max(taken.saturating_sub(burst_time));
+                    }
                     outcome.near_limit |= taken >= rate.near_limit_time();
                 }
             }
