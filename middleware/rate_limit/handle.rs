@@ -283,7 +283,9 @@ impl<K: Into<Subject>> PolicyHandle<K> {
             if limiter.is_simple {
                 let hashes = limiter.hashes(&limiter.settings.key, subject.named());
                 if let Some(decided) = limiter.charge_once(&hashes, requests) {
-                    return decided.map(|_| ()).or_else(|refused| refuse(limiter, &refused.into()));
+                    return decided
+                        .map(|_| ())
+                        .or_else(|refused| refuse(limiter, &limiter.refused_once(refused)));
                 }
             }
             let mut plan = limiter.plan_for(self.at, subject.named(), requests);

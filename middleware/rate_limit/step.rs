@@ -7,6 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::config::key::{LimitKey, SubjectRef};
+use super::limiter::Limiter;
 use super::reservation::RequestReservation;
 use super::response::decision::{Decision, Verdict};
 use super::response::headers::PolicyState;
@@ -22,9 +23,17 @@ impl Middleware for RateLimit {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
-        let passed = match self.admit(next.request_mut(), false).await {
-            Ok(passed) => passed,
-            Err(refusal) => return refusal,
+        // No response is held across the await: it would be a part of the future of the chain.
+        let passed = match self.admit_at_once(&next) {
+            Some(Ok(passed)) => passed,
+            Some(Err(refused)) => match self.refuse_once(next.request_mut(), refused) {
+                Ok(passed) => passed,
+                Err(refusal) => return refusal,
+            },
+            None => match self.admit(next.request_mut(), false).await {
+                Ok(passed) => passed,
+                Err(refusal) => return refusal,
+            },
         };
         let response = next.run().await;
         self.respond(passed, response)
@@ -105,11 +114,8 @@ impl RateLimit {
         }
         let name = limiter.shared_store.as_ref().map(|shared| &*shared.limits.prefix);
         limiter.warnings.enter(&limiter.settings, name, req);
-        if limiter.is_simple
-            && !provide
-            && let Some(decided) = self.admit_simply(req)
-        {
-            return decided.or_else(|refused| self.finish(req, refused.into(), false));
+        if !provide && let Some(decided) = self.admit_simply(req) {
+            return decided.or_else(|refused| self.refuse_once(req, refused));
         }
         let quiet =
             limiter.settings.headers.is_empty() && limiter.settings.observe.is_none() && !provide;
@@ -128,9 +134,21 @@ impl RateLimit {
         }
     }
 
+    /// Decides a usual request without a future: that of a limiter which skips no requests and looks for no mistakes any more. `None` if a request needs
+    /// more than that; nothing is charged then.
+    #[inline]
+    fn admit_at_once(&self, req: &Request) -> Option<Result<Admission, RefusedOnce>> {
+        let Limiter { settings, warnings, .. } = &*self.limiter;
+        let skips = !settings.skip.is_empty() || !settings.skip_clients.is_empty();
+        if skips || warnings.looks_at_entries() { None } else { self.admit_simply(req) }
+    }
+
     /// The short path, for limiters that make one charge per request. `None` if a request needs more checks.
     fn admit_simply(&self, req: &Request) -> Option<Result<Admission, RefusedOnce>> {
         let limiter = &self.limiter;
+        if !limiter.is_simple {
+            return None;
+        }
         let (client, key) = (limiter.client(req), &limiter.settings.key);
         let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
         limiter.warnings.named(key, hashes.narrowest());
@@ -138,6 +156,12 @@ impl RateLimit {
         let tells = !limiter.settings.headers.is_empty() && !limiter.settings.shadow;
         let pass = |charged| if tells { Admission::Once(charged) } else { Admission::Silently };
         Some(limiter.charge_once(&hashes, cost)?.map(pass))
+    }
+
+    #[cold]
+    #[allow(clippy::result_large_err, reason = "a refusal is the response itself")]
+    fn refuse_once(&self, req: &mut Request, refused: RefusedOnce) -> Result<Admission, Response> {
+        self.finish(req, self.limiter.refused_once(refused), false)
     }
 
     async fn decide_async(&self, req: &mut Request, quiet: bool) -> RequestOutcome {
@@ -202,7 +226,7 @@ impl RateLimit {
         let KeptForResponse { mut states, mut reservation, upgrade, .. } = match passed {
             Admission::Silently => return response,
             Admission::Once(charged) => {
-                self.limiter.write(response.headers_mut(), &[charged.state()]);
+                self.limiter.write_once(response.headers_mut(), charged);
                 return response;
             }
             Admission::With(kept) => *kept,

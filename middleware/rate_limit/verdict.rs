@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::HeaderMap;
 use smallvec::SmallVec;
 
 use super::checks::{CheckPlan, CountedSubject, KeyHashes};
@@ -11,7 +12,7 @@ use super::config::clock::{nanos, seconds, until};
 use super::config::error::MAX_POLICIES;
 use super::config::key::LEVELS;
 use super::config::quota::Quota;
-use super::config::settings::PenaltyRule;
+use super::config::settings::{LimitSettings, PenaltyRule};
 use super::limiter::Limiter;
 use super::memory::ChargeOutcome;
 use super::memory::gcra::{
@@ -19,7 +20,7 @@ use super::memory::gcra::{
 };
 use super::reservation::RequestReservation;
 use super::response::decision::{Decision, DecisionData, Pseudonym, Standing, Verdict};
-use super::response::headers::PolicyState;
+use super::response::headers::{self, LimitHeaders, PolicyState};
 
 /// The result for one request.
 pub(crate) struct RequestOutcome {
@@ -39,47 +40,19 @@ pub(crate) struct RequestOutcome {
     pub(crate) delay: u64,
 }
 
-/// The result of the short path: the only policy has charged the only key.
+/// The result of the short path: the only policy has charged the only key until then, under its first quota.
+#[derive(Clone, Copy)]
 pub(crate) struct ChargedOnce {
-    pub(crate) quota: Quota,
     pub(crate) until: u64,
     pub(crate) now: u64,
 }
 
 /// The result of the short path: the only policy has refused to charge the only key.
 pub(crate) struct RefusedOnce {
-    pub(crate) charged: ChargedOnce,
+    charged: ChargedOnce,
     /// Nanoseconds after which the request would be admitted.
-    pub(crate) wait: u64,
-    pub(crate) client: (usize, u64),
-}
-
-impl From<RefusedOnce> for RequestOutcome {
-    fn from(RefusedOnce { charged, wait, client }: RefusedOnce) -> Self {
-        let state = charged.state();
-        let state = PolicyState { violated: true, reset: state.reset.max(wait), ..state };
-        Self {
-            verdict: Verdict::Exceeded,
-            wait: Some(wait),
-            states: SmallVec::from_iter([state]),
-            reservation: None,
-            client,
-            near_limit: false,
-            counted: false,
-            shadowed: 0,
-            delay: 0,
-        }
-    }
-}
-
-impl ChargedOnce {
-    /// The state of the policy after the charge.
-    pub(crate) fn state(&self) -> PolicyState {
-        let &Self { quota, until, now } = self;
-        let (remaining, reset) = quota.rate().standing(until, now);
-        let full = until.saturating_sub(now);
-        PolicyState { policy: 0, violated: false, quota, remaining, reset, full }
-    }
+    wait: u64,
+    client: (usize, u64),
 }
 
 impl RequestOutcome {
@@ -100,6 +73,52 @@ impl RequestOutcome {
 }
 
 impl Limiter {
+    /// The state of the only policy after a charge by the short path.
+    #[inline]
+    pub(crate) fn state_of(&self, ChargedOnce { until, now }: ChargedOnce) -> Option<PolicyState> {
+        let quota = self.settings.policies.first()?.first_quota();
+        let (remaining, reset) = quota.rate().standing(until, now);
+        let full = until.saturating_sub(now);
+        Some(PolicyState { policy: 0, violated: false, quota, remaining, reset, full })
+    }
+
+    /// Writes the fields of a request that was charged by the short path.
+    #[inline]
+    pub(crate) fn write_once(&self, headers: &mut HeaderMap, charged: ChargedOnce) {
+        let Some(state) = self.state_of(charged) else { return };
+        let LimitSettings { policies, headers: sets, exposed, .. } = &self.settings;
+        match (policies.first(), &sets[..]) {
+            (Some(policy), [LimitHeaders::Ietf]) if exposed.is_none() && policy.has_one_field() => {
+                headers::write_one(headers, policy, &state);
+            }
+            _ => self.write(headers, &[state]),
+        }
+    }
+
+    /// The outcome of a refusal by the short path.
+    pub(crate) fn refused_once(
+        &self,
+        RefusedOnce { charged, wait, client }: RefusedOnce,
+    ) -> RequestOutcome {
+        let state = self.state_of(charged);
+        let refused = |state: PolicyState| PolicyState {
+            violated: true,
+            reset: state.reset.max(wait),
+            ..state
+        };
+        RequestOutcome {
+            verdict: Verdict::Exceeded,
+            wait: Some(wait),
+            states: state.map(refused).into_iter().collect(),
+            reservation: None,
+            client,
+            near_limit: false,
+            counted: false,
+            shadowed: 0,
+            delay: 0,
+        }
+    }
+
     /// Runs the checks on the memory of this server. Returns whether the request is admitted, and the time of the decision.
     pub(crate) fn decide(&self, plan: &mut CheckPlan) -> (bool, u64) {
         let now = self.clock.now();
@@ -137,17 +156,16 @@ impl Limiter {
         if policy.has_other_quotas() {
             return None;
         }
-        let (hash, quota) = (client.hashes[0], policy.first_quota());
+        let (hash, rate) = (client.hashes[0], policy.first_quota().rate());
         let at = self.memory.shard_of(hash);
         self.memory.expect(at);
         let now = self.clock.now();
-        Some(match self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)? {
-            ChargeOutcome::Until(until) => Ok(ChargedOnce { quota, until, now }),
-            ChargeOutcome::Wait { until, wait } => Err(RefusedOnce {
-                charged: ChargedOnce { quota, until, now },
-                wait,
-                client: (at, hash),
-            }),
+        Some(match self.memory.charge(at, mix(hash, 0), rate, cost, now)? {
+            ChargeOutcome::Until(until) => Ok(ChargedOnce { until, now }),
+            ChargeOutcome::Wait { until, wait } => {
+                let charged = ChargedOnce { until, now };
+                Err(RefusedOnce { charged, wait, client: (at, hash) })
+            }
         })
     }
 
@@ -258,9 +276,12 @@ impl Limiter {
         }
         if admitted {
             for check in plan.checks.iter().filter(|check| check.is_admitted()) {
-                if let CheckKind::Charge { rate, .. } = check.kind {
+                if let CheckKind::Charge { rate, cost, further } = check.kind {
                     let (taken, burst_time) = (rate.taken(check.until, now), rate.burst_time());
-                    outcome.delay = outcome.delay.max(taken.saturating_sub(burst_time));
+                    // A request that costs nothing is admitted also if its key is in debt, and waits for nothing.
+                    if cost > 0 && further > 0 {
+                        outcome.delay = outcome.delay.max(taken.saturating_sub(burst_time));
+                    }
                     outcome.near_limit |= taken >= rate.near_limit_time();
                 }
             }

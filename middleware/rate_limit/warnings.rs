@@ -82,9 +82,15 @@ impl Warnings {
         }
     }
 
+    /// Whether the next request is checked for having passed this limiter before.
+    #[inline]
+    pub(crate) fn looks_at_entries(&self) -> bool {
+        self.entered.load(Ordering::Relaxed) < LOOKED_AT
+    }
+
     /// Checks whether a request passes the same limiter twice.
     pub(crate) fn enter(&self, settings: &LimitSettings, name: Option<&str>, req: &mut Request) {
-        if self.entered.load(Ordering::Relaxed) >= LOOKED_AT {
+        if !self.looks_at_entries() {
             return;
         }
         if self.entered.fetch_add(1, Ordering::Relaxed) == 0 {

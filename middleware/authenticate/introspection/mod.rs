@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 mod bound;
+mod grants;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +32,6 @@ use super::cache::{Cache, CacheKey};
 use super::{Authenticate, Token, TokenSource};
 use crate::Error;
 use crate::chain::FromChain;
-use crate::grants::Grants;
 use crate::middleware::credentials::{
     Credentials, Explanation, OWN_USER_AGENT, issuer_error, one_of,
 };
@@ -495,10 +495,7 @@ impl Introspection {
     fn judge(&self, claims: Map<String, Value>) -> Judged {
         let time = |name: &'static str| match claims.get(name) {
             None => Ok(None),
-            Some(value) => {
-                let seconds = value.as_u64().filter(|seconds| *seconds <= LAST_SECOND);
-                seconds.map(Some).ok_or(TokenRefusal::Time(name))
-            }
+            Some(value) => date(value).map(Some).ok_or(TokenRefusal::Time(name)),
         };
         let (expires, not_before) = (time("exp")?, time("nbf")?);
         if let Some(issuer) = &self.issuer {
@@ -574,7 +571,16 @@ impl fmt::Debug for Introspection {
 
 /// The response of an authorization server for an active token.
 ///
-/// `Require` checks its scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
+/// `Require` checks what it grants, by the members that common servers send:
+///
+/// | grants | members |
+/// | --- | --- |
+/// | scopes | `scope` and `scp`: a string with spaces between the scopes, or a list |
+/// | roles | `roles`, `groups`, `cognito:groups`, and `roles` in `realm_access` |
+/// | roles of one client | `roles` in each member of `resource_access`. The role `admin` of the client `orders` is `orders:admin` |
+/// | permissions | `entitlements` and `permissions` |
+///
+/// A list may contain strings, or objects with a `value`; a string is a list of one. A member of another type grants nothing.
 #[derive(Clone, PartialEq)]
 pub struct Introspected(Arc<ActiveToken>);
 
@@ -601,9 +607,9 @@ impl Introspected {
         self.text("username")
     }
 
-    /// The scopes of the member `scope`, which is split at spaces.
+    /// The scopes of the members `scope` and `scp`. A string is split at spaces.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.text("scope").unwrap_or_default().split(' ').filter(|scope| !scope.is_empty())
+        ["scope", "scp"].into_iter().filter_map(|name| self.claim(name)).flat_map(grants::scopes)
     }
 
     /// When the token expires, if the response contains `exp`.
@@ -618,11 +624,6 @@ impl Introspected {
 
     fn text(&self, name: &str) -> Option<&str> {
         self.claim(name).and_then(Value::as_str)
-    }
-
-    fn lists(&self, name: &str, wanted: &str) -> bool {
-        let list = self.claim(name).and_then(Value::as_array);
-        list.is_some_and(|list| list.iter().any(|value| value == wanted))
     }
 
     /// Checks the times.
@@ -643,20 +644,6 @@ impl Introspected {
             Some(expires) => Duration::from_secs(expires.saturating_sub(seconds(now))),
             None => Duration::MAX,
         }
-    }
-}
-
-impl Grants for Introspected {
-    fn has_scope(&self, scope: &str) -> bool {
-        self.scopes().any(|own| own == scope)
-    }
-
-    fn has_role(&self, role: &str) -> bool {
-        self.lists("roles", role)
-    }
-
-    fn has_permission(&self, permission: &str) -> bool {
-        self.lists("permissions", permission)
     }
 }
 
@@ -884,6 +871,14 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
 
 fn form_encoded(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
+}
+
+/// A date between the epoch and the end of the year 9999. Some servers send a fraction of a second.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range")]
+fn date(value: &Value) -> Option<u64> {
+    let fraction = || value.as_f64().filter(|seconds| (0.0..1e12).contains(seconds));
+    let seconds = value.as_u64().or_else(|| fraction().map(|seconds| seconds as u64));
+    seconds.filter(|seconds| *seconds <= LAST_SECOND)
 }
 
 fn seconds(time: SystemTime) -> u64 {

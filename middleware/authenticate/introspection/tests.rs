@@ -4,6 +4,7 @@ use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::grants::Grants;
 use crate::test_log::Log;
 use crate::{Body, Chain, ChainService};
 
@@ -156,6 +157,8 @@ async fn what_the_server_says_decides() {
     let table: Vec<(String, u16)> = vec![
         (active(""), 200),
         (active(&format!(r#","exp":{future}"#)), 200),
+        (active(&format!(r#","exp":{future}.5"#)), 200),
+        (active(&format!(r#","exp":{past}.5"#)), 401),
         (active(&format!(r#","exp":{past}"#)), 401),
         (active(r#","exp":0"#), 401),
         (active(r#","exp":-1"#), 401),
@@ -167,6 +170,8 @@ async fn what_the_server_says_decides() {
         (active(r#","exp":null"#), 401),
         (active(&format!(r#","nbf":{past}"#)), 200),
         (active(&format!(r#","nbf":{future}"#)), 401),
+        (active(&format!(r#","nbf":{past}.5,"exp":1e11"#)), 200),
+        (active(r#","exp":-0.5"#), 401),
         (active(r#","nbf":true"#), 401),
         (active(r#","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#), 401),
         (active(r#","cnf":null"#), 401),
@@ -602,14 +607,68 @@ async fn a_refused_token_is_challenged_as_any() {
     assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="api""#);
 }
 
+/// The members of Keycloak, Okta, Entra ID, Cognito, Spring, Ory and Zitadel, in each shape.
 #[tokio::test]
-async fn roles_and_permissions_are_those_of_the_token() {
-    let says = active(r#","roles":["admin",1],"permissions":"edit""#);
-    let introspection = Arc::new(Server::new(says).introspection());
-    let token = introspection.ask(Token::new("t".into()), None).await.unwrap().unwrap();
-    assert!(token.has_role("admin") && !token.has_role("1") && !token.has_role("user"));
-    assert!(!token.has_permission("edit"), "a list is a list");
-    assert!(!token.has_scope(""));
+async fn rights_are_those_of_the_members_that_servers_send() {
+    type Right = fn(&Introspected, &str) -> bool;
+    let scope: Right = |token, name| token.has_scope(name);
+    let role: Right = |token, name| token.has_role(name);
+    let permission: Right = |token, name| token.has_permission(name);
+    let table: &[(&str, Right, &[&str], &[&str])] = &[
+        (r#""scope":"a b""#, scope, &["a", "b"], &["", " ", "a b", "A"]),
+        (r#""scope":["a","b c",1]"#, scope, &["a"], &["b", "c", "b c", "1"]),
+        (r#""scp":"a b""#, scope, &["a", "b"], &["c"]),
+        (r#""scp":["a"],"scope":"b""#, scope, &["a", "b"], &["a b"]),
+        (r#""scope":null,"scp":{"a":1}"#, scope, &[], &["a", "", "null"]),
+        (r#""scope":"""#, scope, &[], &["", " "]),
+        (r#""roles":["admin",1]"#, role, &["admin"], &["1", "user"]),
+        (r#""roles":"admin staff""#, role, &["admin staff"], &["admin", "staff"]),
+        (r#""roles":null,"groups":["ops"]"#, role, &["ops"], &["null", ""]),
+        (r#""roles":[{"value":"a"},{"display":"b"}]"#, role, &["a"], &["b"]),
+        (r#""roles":{"admin":true}"#, role, &[], &["admin", "true"]),
+        (r#""cognito:groups":["ops"]"#, role, &["ops"], &["cognito:ops"]),
+        (r#""realm_access":{"roles":["staff"]}"#, role, &["staff"], &["roles"]),
+        (r#""realm_access":["staff"]"#, role, &[], &["staff"]),
+        (
+            r#""resource_access":{"orders":{"roles":["admin"]},"account":{"roles":"x"}}"#,
+            role,
+            &["orders:admin", "account:x"],
+            &["admin", "account:admin", "orders", ":admin", "orders:"],
+        ),
+        (r#""resource_access":{"":{"roles":["admin"]}}"#, role, &[":admin"], &["admin"]),
+        (r#""permissions":["edit"]"#, permission, &["edit"], &["e"]),
+        (r#""permissions":"edit""#, permission, &["edit"], &["e"]),
+        (r#""entitlements":[{"value":"edit"}]"#, permission, &["edit"], &["value"]),
+        (r#""roles":["edit"],"scope":"edit""#, permission, &[], &["edit"]),
+    ];
+    for (members, has, granted, refused) in table {
+        let says = active(&format!(",{members}"));
+        let introspection = Arc::new(Server::new(says).introspection());
+        let token = introspection.ask(Token::new("t".into()), None).await.unwrap().unwrap();
+        for name in *granted {
+            assert!(has(&token, name), "{members}: {name}");
+        }
+        for name in *refused {
+            assert!(!has(&token, name), "{members}: {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn how_and_when_the_user_signed_in_is_in_the_response() {
+    for (members, acr, signed_in) in [
+        (r#","acr":"urn:mfa","auth_time":1700000000"#, Some("urn:mfa"), Some(1_700_000_000)),
+        (r#","acr":2,"auth_time":1700000000.9"#, None, Some(1_700_000_000)),
+        (r#","auth_time":"1700000000""#, None, None),
+        (r#","auth_time":1e300"#, None, None),
+        (r#","auth_time":-1"#, None, None),
+        ("", None, None),
+    ] {
+        let introspection = Arc::new(Server::new(active(members)).introspection());
+        let token = introspection.ask(Token::new("t".into()), None).await.unwrap().unwrap();
+        let since = token.authenticated_at().map(seconds);
+        assert_eq!((token.acr(), since), (acr, signed_in), "{members}");
+    }
 }
 
 #[test]

@@ -421,6 +421,7 @@ impl Rate {
         self.interval.saturating_mul(cost.into())
     }
 
+    #[inline]
     pub(crate) fn is_window(&self) -> bool {
         self.pace != Pace::Gradual
     }
@@ -452,6 +453,10 @@ impl Rate {
     /// with a request end at a multiple of `phase`, which is larger than any charge, so the end can be computed from the state.
     #[inline]
     pub(crate) fn origin(&self, until: u64, now: u64) -> u64 {
+        if self.is_window() { self.end_of_window(until, now) } else { now }
+    }
+
+    fn end_of_window(&self, until: u64, now: u64) -> u64 {
         match self.pace {
             Pace::Gradual => now,
             Pace::Calendar => now + self.length - (now + self.length - self.phase) % self.length,
@@ -470,7 +475,12 @@ impl Rate {
     }
 
     /// Nanoseconds until the charge of a key has become smaller by `over`. Windows end one by one, each with a part of the charge as long as itself.
+    #[inline]
     pub(crate) fn wait(&self, over: u64, until: u64, now: u64) -> u64 {
+        if self.is_window() { self.wait_for_windows(over, until, now) } else { over }
+    }
+
+    fn wait_for_windows(&self, over: u64, until: u64, now: u64) -> u64 {
         match self.pace {
             Pace::Gradual => over,
             Pace::Calendar => {
@@ -550,6 +560,7 @@ impl Rate {
     }
 
     /// How many requests fit, and after how many nanoseconds one more will, for a key that is charged until then.
+    #[inline]
     pub(crate) fn standing(self, until: u64, now: u64) -> (u32, u64) {
         let taken = self.taken(until, now);
         let free = self.burst_time().saturating_sub(taken);

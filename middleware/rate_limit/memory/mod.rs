@@ -272,6 +272,10 @@ impl LocalMemory {
     ) -> u64 {
         let mut shard = self.lock(shard);
         let before = shard.value(key, segment, overflowed).map_or(0, KeyState::as_until);
+        if cost == 0 {
+            // It must not open a window.
+            return before;
+        }
         let origin = rate.origin(before, now);
         let most = origin.saturating_add(rate.charge(rate.burst.get().saturating_add(further)));
         let until = before.max(origin).saturating_add(rate.charge(cost)).min(most.max(before));

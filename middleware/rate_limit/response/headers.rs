@@ -141,6 +141,20 @@ fn write_ietf(
     }
 }
 
+/// Writes the fields of the newest drafts for one policy, as [`write_ietf`] does, without the buffer for several fields.
+pub(crate) fn write_one(headers: &mut HeaderMap, policy: &Policy, state: &PolicyState) {
+    headers.append(POLICY_NAME, policy.field.clone());
+    // The name of a policy has at most 64 characters, so the text fits.
+    let mut text = SmallVec::<[u8; SHORT]>::new();
+    text.extend_from_slice(policy.left.as_bytes());
+    text.extend_from_slice(itoa::Buffer::new().format(state.remaining).as_bytes());
+    if state.reset > 0 {
+        text.extend_from_slice(b";t=");
+        text.extend_from_slice(itoa::Buffer::new().format(seconds(state.reset)).as_bytes());
+    }
+    headers.append(NAME, HeaderValue::from_bytes(&text).unwrap_or(EMPTY));
+}
+
 /// The time since 1970 by a clock of a limiter.
 fn unix(clock: &LimitClock) -> u64 {
     clock.start().saturating_add(clock.now())
@@ -279,8 +293,11 @@ fn value(text: impl AsRef<[u8]> + 'static) -> HeaderValue {
 
 /// The name of the policy for requests in flight.
 pub(crate) const CONCURRENT: &str = "concurrent";
-static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// A constant needs no clone where it is appended.
+const NAME: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY_NAME: HeaderName = HeaderName::from_static("ratelimit-policy");
+static RATELIMIT: HeaderName = NAME;
+static RATELIMIT_POLICY: HeaderName = POLICY_NAME;
 static RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 static RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 static RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");

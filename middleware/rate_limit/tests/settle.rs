@@ -54,6 +54,31 @@ fn a_debt_must_come_back_before_the_next_request() {
     assert_eq!(send(&service, with(ALICE, "cost", "1")).status(), 200);
 }
 
+/// Without a delay nothing waits, and the test would hang.
+#[test]
+fn a_request_that_costs_nothing_does_not_wait_for_a_debt_to_come_back() {
+    for policies in 1..=2 {
+        for delay in [0, 2] {
+            let clock = LimitClock::fake();
+            let policy = tokens(Quota::per_minute(60)).cost(0).settle(by_extension);
+            let mut limit = RateLimit::new(policy);
+            if policies == 2 {
+                limit = limit.and(Policy::new("requests", Quota::per_minute(600)));
+            }
+            let limit = limit.delay(secs(delay)).clock(clock.clone());
+            let handle = subjects(&limit);
+            let service = answering(limit);
+            for _ in 0..3 {
+                let response = send(&service, with(ALICE, "cost", "100"));
+                assert_eq!(response.status(), 200, "{policies}, {delay}");
+            }
+            assert_eq!(remaining(&handle), 0);
+            let decided = handle.admit(alice(), 0).now_or_never().expect("it does not wait");
+            assert!(decided.is_ok());
+        }
+    }
+}
+
 #[test]
 fn no_sequence_of_costs_obtains_more_than_the_quota_and_one_request() {
     for cost in [1, 999, 200_000] {
