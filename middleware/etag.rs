@@ -251,24 +251,25 @@ const MONTHS: [&str; 12] =
 
 /// Whether a list has the tag, or is `*`. In a strong comparison a weak tag is not equal to any (RFC 9110, 8.8.3.2).
 fn has(list: &HeaderValue, tag: &HeaderValue, strong: bool) -> bool {
-    let (Ok(mut list), Ok(tag)) = (list.to_str(), tag.to_str()) else { return false };
-    if list.trim_matches([' ', '\t']) == "*" {
+    // A tag may have bytes beyond ASCII.
+    let (mut list, tag) = (list.as_bytes(), tag.as_bytes());
+    if list.trim_ascii() == b"*" {
         return true;
     }
-    let (opaque, weak) = match tag.strip_prefix("W/") {
+    let (opaque, weak) = match tag.strip_prefix(b"W/") {
         Some(opaque) => (opaque, true),
         None => (tag, false),
     };
-    let Some(opaque) = opaque.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')) else {
-        return false;
-    };
+    let [b'"', opaque @ .., b'"'] = opaque else { return false };
     // A tag may contain commas. So the list is read from quote to quote.
-    while let Some((before, rest)) = list.split_once('"') {
-        let Some((candidate, rest)) = rest.split_once('"') else { return false };
-        if candidate == opaque && !(strong && (weak || before.ends_with("W/"))) {
+    let quote = |text: &[u8]| text.iter().position(|byte| *byte == b'"');
+    while let Some(start) = quote(list) {
+        let (before, rest) = (&list[..start], &list[start + 1..]);
+        let Some(end) = quote(rest) else { return false };
+        if rest[..end] == *opaque && !(strong && (weak || before.ends_with(b"W/"))) {
             return true;
         }
-        list = rest;
+        list = &rest[end + 1..];
     }
     false
 }
@@ -462,6 +463,32 @@ mod tests {
             assert_eq!(vary(&known).len(), 1, "{path}");
         }
         assert!(vary(&send(&chain, Method::GET, "/", "*").await).is_empty());
+    }
+
+    /// A tag may have bytes beyond ASCII (RFC 9110, 8.8.3).
+    #[tokio::test]
+    async fn tags_are_compared_byte_by_byte() {
+        let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();
+        for (own, field, list, status) in [
+            (&b"\"\xe9,\""[..], IF_MATCH, &b"\"\xe9,\""[..], 200),
+            (b"\"\xe9\"", IF_MATCH, b"\"a\" , W/\"\xe9\",\"\xe9\"", 200),
+            (b"\"\xe9\"", IF_MATCH, b"W/\"\xe9\"", 412),
+            (b"\"\xe9\"", IF_MATCH, b"\"\xe8\"", 412),
+            (b"\"\xe9\"", IF_MATCH, b"\t* ", 200),
+            (b"W/\"\xe9\"", IF_MATCH, b"\"\xe9\"", 412),
+            (b"W/\"\xe9\"", IF_NONE_MATCH, b"\"\xe9\"", 304),
+            (b"\"\xe9\"", IF_NONE_MATCH, b"\"x\", W/\"\xe9\"", 304),
+            (b"\"\xe9\"", IF_NONE_MATCH, b"\"\xe9", 200),
+            (b"\xe9", IF_NONE_MATCH, b"\xe9", 200),
+            (b"\"", IF_NONE_MATCH, b"\"", 200),
+            (b"\"\"", IF_NONE_MATCH, b"\"\"", 304),
+        ] {
+            let own = value(own);
+            let tagged = move || std::future::ready(([(ETAG, own.clone())], "hello"));
+            let chain = Chain::new().use_(ETag::new()).get(tagged).build();
+            let req = Request::get("/").header(field, value(list)).body(Body::empty()).unwrap();
+            assert_eq!(chain.oneshot(req).await.unwrap().status(), status, "{list:?}");
+        }
     }
 
     #[tokio::test]

@@ -130,8 +130,12 @@ impl Middleware for ProblemDetails {
     }
 }
 
-/// Whether the text is the line, with or without a cause or a quoted name after it.
+/// Whether the text is the line, with or without a cause or a quoted name after it. A `*` in the line is a text of the client.
 fn is_line(text: &[u8], line: &str) -> bool {
+    if let Some((start, end)) = line.split_once('*') {
+        let is_end = |rest: &[u8]| rest.windows(end.len()).any(|found| found == end.as_bytes());
+        return text.strip_prefix(start.as_bytes()).is_some_and(is_end);
+    }
     text.strip_prefix(line.as_bytes())
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b": ") || rest.starts_with(b" `"))
 }
@@ -139,7 +143,7 @@ fn is_line(text: &[u8], line: &str) -> bool {
 /// A longer text is not an error message, and is not read.
 const LONGEST_TEXT: u64 = 64 * 1024;
 
-/// The lines of tower-http 0.7, axum-core 0.5 and axum 0.8. Those of axum quote what the client sent.
+/// The lines of tower-http 0.7, axum-core 0.5 and axum 0.8 with multer 3. Those of axum quote what the client sent.
 const LINES: &[&str] = &[
     "length limit exceeded",
     "Service panicked",
@@ -155,8 +159,21 @@ const LINES: &[&str] = &[
     "Form requests must have `Content-Type: application/x-www-form-urlencoded`",
     "Invalid `boundary` for `multipart/form-data` request",
     "Error parsing `multipart/form-data` request",
+    "Request payload is too large",
+    "unknown field received",
+    "field \"*\" received with incomplete data",
+    "field \"*\" exceeded the size limit: ",
+    "failed to decode field's raw header name",
+    "failed to decode field's raw header value",
+    "stream size exceeded limit",
+    "failed to read headers",
+    "failed to read stream",
+    "failed to decode Content-Type",
+    "failed to read field complete headers",
+    "incomplete multipart stream",
     "Invalid URL",
     "Invalid UTF-8 in",
+    "Unsupported type",
     "Missing request extension",
     "No matched path found",
     "No paths parameters found for matched route",
@@ -243,6 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_of_axum_repeat_nothing_that_was_submitted() {
+        use axum::extract::multipart::MultipartError;
         use axum::extract::{Form, Json, Multipart, Path, Query, WebSocketUpgrade};
         use axum::routing::{get, post};
 
@@ -251,6 +269,15 @@ mod tests {
             #[allow(dead_code, reason = "only read")]
             id: u8,
         }
+        async fn parts(mut form: Multipart) -> Result<&'static str, MultipartError> {
+            while let Some(part) = form.next_field().await? {
+                part.bytes().await?;
+            }
+            Ok("fine")
+        }
+        let part =
+            |rest: &str| format!("--B\r\nContent-Disposition: form-data; name=\"CANARY\"{rest}");
+        let many = "x".repeat(3 << 20);
         let router = axum::Router::new()
             .route("/json", post(async |_: Json<User>| "fine"))
             .route("/form", post(async |_: Form<User>| "fine").get(async |_: Form<User>| "fine"))
@@ -258,10 +285,12 @@ mod tests {
             .route("/path/{id}", get(async |_: Path<u8>| "fine"))
             .route("/paths/{id}/{other}", get(async |_: Path<u8>| "fine"))
             .route("/ws", get(async |_: WebSocketUpgrade| "fine"))
-            .route("/multipart", post(async |_: Multipart| "fine"));
+            .route("/pairs/{id}", get(async |_: Path<Vec<(String, Vec<u8>)>>| "fine"))
+            .route("/multipart", post(parts));
         let chain = Chain::new().use_(ProblemDetails::new()).service("/", router).build();
         let long = "CANARY".repeat(1000);
         let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+        let boundary = "multipart/form-data; boundary=B";
         for (method, path, kind, body) in [
             ("POST", "/json", json, "{\"id\":\"CANARY\"}".to_owned()),
             ("POST", "/json", json, format!("{{\"id\":\"{long}\"}}")),
@@ -275,7 +304,15 @@ mod tests {
             ("GET", "/path/%ff", "", String::new()),
             ("GET", "/paths/1/CANARY", "", String::new()),
             ("GET", "/ws", "", String::new()),
+            ("GET", "/pairs/CANARY", "", String::new()),
             ("POST", "/multipart", "multipart/form-data", String::new()),
+            ("POST", "/multipart", boundary, String::new()),
+            ("POST", "/multipart", boundary, "CANARY".to_owned()),
+            ("POST", "/multipart", boundary, part("")),
+            ("POST", "/multipart", boundary, part("\r\n\r\nCANARY")),
+            ("POST", "/multipart", boundary, part("\r\nCANARY\r\n\r\n1\r\n--B--\r\n")),
+            ("POST", "/multipart", boundary, part("\r\nCANARY: \0\r\n\r\n1\r\n--B--\r\n")),
+            ("POST", "/multipart", boundary, part(&format!("\r\n\r\n{many}\r\n--B--\r\n"))),
         ] {
             let mut req = Request::builder().method(method).uri(path);
             if !kind.is_empty() {
@@ -284,7 +321,7 @@ mod tests {
             let req = req.body(Body::from(body)).unwrap();
             let (status, kind, text) = send(&chain, req).await;
             // A path with other parameters than the handler takes is a mistake of the program.
-            let is_expected = (400..500).contains(&status) || path.starts_with("/paths");
+            let is_expected = (400..500).contains(&status) || path.starts_with("/pa");
             assert!(is_expected, "{path} {status} {text}");
             assert_eq!(kind, "application/problem+json", "{path} {text}");
             assert!(!text.contains("CANARY"), "{path} {text}");

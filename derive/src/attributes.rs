@@ -14,6 +14,8 @@ pub(crate) struct Container {
     pub(crate) has_default: bool,
     pub(crate) deny_unknown_fields: bool,
     pub(crate) is_transparent: bool,
+    /// `#[garde(transparent)]`.
+    pub(crate) is_transparent_for_garde: bool,
     pub(crate) is_untagged: bool,
     pub(crate) tag: Option<String>,
     pub(crate) content: Option<String>,
@@ -54,6 +56,13 @@ impl Container {
                     "`#[fields(..)]` is for a field: `#[fields(value)]` reads it as one value";
                 return Err(syn::Error::new_spanned(attribute, message));
             }
+            if attribute.path().is_ident("garde") {
+                // Its derive macro reports an attribute that can't be read.
+                let _ = attribute.parse_nested_meta(|meta| {
+                    found.is_transparent_for_garde |= meta.path.is_ident("transparent");
+                    skip(&meta)
+                });
+            }
             if attribute.path().is_ident("serde") {
                 attribute.parse_nested_meta(|meta| found.set(&meta))?;
             }
@@ -64,12 +73,12 @@ impl Container {
     fn set(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
         match name(meta).as_str() {
             "rename_all" => {
-                if let Some(rule) = for_deserialize(meta)? {
+                for rule in for_deserialize(meta)? {
                     self.rename_all = Some(Case::parse(&rule)?);
                 }
             }
             "rename_all_fields" => {
-                if let Some(rule) = for_deserialize(meta)? {
+                for rule in for_deserialize(meta)? {
                     self.rename_all_fields = Some(Case::parse(&rule)?);
                 }
             }
@@ -117,13 +126,17 @@ impl Member {
     fn set(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
         match name(meta).as_str() {
             "rename" => {
-                if let Some(text) = for_deserialize(meta)? {
-                    self.rename = Some(text.value());
+                // The names after the first one are aliases.
+                for name in for_deserialize(meta)? {
+                    match self.rename {
+                        None => self.rename = Some(name.value()),
+                        Some(_) => self.aliases.push(name.value()),
+                    }
                 }
             }
             "alias" => self.aliases.push(text(meta)?.value()),
             "rename_all" => {
-                if let Some(rule) = for_deserialize(meta)? {
+                for rule in for_deserialize(meta)? {
                     self.rename_all = Some(Case::parse(&rule)?);
                 }
             }
@@ -172,16 +185,16 @@ fn text(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
     meta.value()?.parse()
 }
 
-/// The text of `name = ".."` or of `name(deserialize = "..")`. `name(serialize = "..")` has none.
-fn for_deserialize(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<LitStr>> {
+/// The text of `name = ".."`, or the texts of `name(deserialize = "..")`. `name(serialize = "..")` has none.
+fn for_deserialize(meta: &ParseNestedMeta<'_>) -> syn::Result<Vec<LitStr>> {
     if meta.input.peek(Token![=]) {
-        return text(meta).map(Some);
+        return Ok(vec![text(meta)?]);
     }
-    let mut found = None;
+    let mut found = Vec::new();
     meta.parse_nested_meta(|inner| {
         let value = text(&inner)?;
         if inner.path.is_ident("deserialize") {
-            found.get_or_insert(value);
+            found.push(value);
         }
         Ok(())
     })?;

@@ -106,10 +106,18 @@ fn of_struct(
         let get = access(&place);
         let own = rules_of(&field.attrs, Some(&field.ty));
         let rules = rules.iter().chain(&own);
+        // The paths of garde have a step for the field, unless the type is transparent for it. Those of validator have none for a field without a name.
+        let step = match &place {
+            _ if container.is_transparent_for_garde => None,
+            Place::Named(ident) => Some(ident.unraw().to_string()),
+            Place::Unnamed(_) => has_garde(field).then(|| index.to_string()),
+        };
+        let step = option(step);
         return Ok(quote! {
             derived::Shape::Same {
                 inner: #shape,
                 inside: |data, _| derived::got(#get, data),
+                step: #step,
                 rules: &[#(#rules),*],
             }
         });
@@ -129,7 +137,7 @@ fn of_struct(
             })
         }
         Fields::Unnamed(_) => {
-            let (items, places) = unnamed(fields, types)?;
+            let (items, places, required) = unnamed(container, fields, types)?;
             let indices = 0..places.len();
             let gets = places.iter().map(access);
             let of_items = of_items(fields);
@@ -137,6 +145,7 @@ fn of_struct(
             Ok(quote! {
                 derived::Shape::Tuple {
                     items: &[#(#items),*],
+                    required: #required,
                     inside: |data, index| match index {
                         #(#indices => derived::got(#gets, data),)*
                         _ => ::core::option::Option::None,
@@ -214,10 +223,16 @@ fn of_enum(
         }
         let content = if let Some(with) = &attributes.read_with {
             let read = quote!(|document| derived::read_with(document, |reader| #with(reader)));
-            quote!(derived::Content::Newtype(|| const { &derived::Shape::Value { read: #read } }, |_| ::core::option::Option::None))
+            quote!(derived::Content::Newtype(|| const { &derived::Shape::Value { read: #read } }, |_| ::core::option::Option::None, false))
         } else {
             match fields {
                 Fields::Unit => quote!(derived::Content::Unit),
+                Fields::Unnamed(unnamed)
+                    if unnamed.unnamed.len() == 1
+                        && Member::read(&unnamed.unnamed[0].attrs)?.is_skipped =>
+                {
+                    quote!(derived::Content::Unit)
+                }
                 Fields::Named(_) => {
                     let case = attributes.rename_all.or(container.rename_all_fields);
                     let fields = named(container, case, fields, types, &access)?;
@@ -235,11 +250,12 @@ fn of_enum(
                     let field = &unnamed.unnamed[0];
                     let shape = shape_of(field, &Member::read(&field.attrs)?, types)?;
                     let get = access(&place(0, field));
-                    quote!(derived::Content::Newtype(#shape, #get))
+                    let has_step = has_garde(field);
+                    quote!(derived::Content::Newtype(#shape, #get, #has_step))
                 }
                 Fields::Unnamed(_) => {
-                    let (items, _) = self::unnamed(fields, types)?;
-                    quote!(derived::Content::Tuple(&[#(#items),*]))
+                    let (items, _, required) = self::unnamed(container, fields, types)?;
+                    quote!(derived::Content::Tuple(&[#(#items),*], #required))
                 }
             }
         };
@@ -256,6 +272,18 @@ fn of_enum(
             rules: &[#(#rules),*],
         })
     })
+}
+
+/// Whether garde checks the field.
+fn has_garde(field: &syn::Field) -> bool {
+    field.attrs.iter().any(|attribute| attribute.path().is_ident("garde"))
+}
+
+fn option(text: Option<String>) -> TokenStream {
+    match text {
+        Some(text) => quote!(::core::option::Option::Some(#text)),
+        None => quote!(::core::option::Option::None),
+    }
 }
 
 /// The field that a transparent struct is read from.
@@ -345,18 +373,26 @@ fn of_items(fields: &Fields) -> Vec<String> {
     fields.iter().enumerate().flat_map(of_item).collect()
 }
 
-/// The items of a tuple, and the place of each.
-fn unnamed(fields: &Fields, types: &mut Types) -> Result<(Vec<TokenStream>, Vec<Place>)> {
+/// The items of a tuple, the place of each, and how many of them must be there.
+fn unnamed(
+    container: &Container,
+    fields: &Fields,
+    types: &mut Types,
+) -> Result<(Vec<TokenStream>, Vec<Place>, usize)> {
     let mut items = Vec::new();
     let mut places = Vec::new();
+    let mut required = 0;
     for (index, field) in fields.iter().enumerate() {
         let attributes = Member::read(&field.attrs)?;
         if !attributes.is_skipped {
             items.push(shape_of(field, &attributes, types)?);
             places.push(place(index, field));
+            if !attributes.has_default && !container.has_default {
+                required = items.len();
+            }
         }
     }
-    Ok((items, places))
+    Ok((items, places, required))
 }
 
 /// A function that returns the shape of a field.

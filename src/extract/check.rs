@@ -1,17 +1,16 @@
 //! Applies rules to an input.
 
-use std::any::Any;
+use std::collections::HashSet;
 
 use http::StatusCode;
 
 use crate::Error;
-use crate::extract::FieldError;
-use crate::extract::fields::document::Document;
-use crate::extract::fields::names::Names;
+use crate::extract::fields::names::{Names, Place};
 use crate::extract::fields::reader::{Found, MAX_ERRORS, sorted};
 use crate::extract::input::RawInput;
 use crate::extract::typed_input::{Input, Refused};
 use crate::extract::violation::Violation;
+use crate::extract::{FieldError, Location};
 
 /// Parses an input and applies rules to it: what `Valid` and `Garde` do, for another validation engine.
 ///
@@ -86,7 +85,9 @@ fn refuse<E: Input<Data: 'static>>(
     violations: Vec<Violation>,
 ) -> Error {
     let document = E::document(source);
-    let found = locate::<E>(source, document.as_ref(), input.data(), violations, &[]);
+    let names = Names::new(source, E::shape(), document.as_ref(), input.data());
+    let placed = violations.into_iter().map(|violation| (names.place(&violation.path), violation));
+    let found = found(E::LOCATION, placed);
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     source.refuse(status, "The input is not valid", sorted(found))
 }
@@ -101,54 +102,41 @@ fn all_errors<E: Input<Data: 'static>>(
     let Some(mut partial) = refused.partial else { return refused.error };
     let mut errors = std::mem::take(&mut partial.errors);
     if let Some([data, other]) = &partial.data {
-        let mut violations = rules(data);
-        if !violations.is_empty() {
-            // A rule whose result depends on a stand-in is not known to be broken.
-            let others = rules(other);
-            violations.retain(|one| {
-                others.iter().any(|other| other.path == one.path && other.code == one.code)
-            });
-        }
-        errors.extend(locate::<E>(
-            source,
-            Some(&partial.document),
-            data,
-            violations,
-            &partial.replaced,
-        ));
+        let names = |data| Names::new(source, E::shape(), Some(&partial.document), data);
+        let (names, names_of_other) = (names(data), names(other));
+        // A rule whose result depends on a stand-in is not known to be broken.
+        let others = rules(other).into_iter().take(MAX_COMPARED);
+        let others: HashSet<_> =
+            others.map(|one| (names_of_other.compared(&one.path), one.code)).collect();
+        let known = rules(data)
+            .into_iter()
+            .filter(|one| others.contains(&(names.compared(&one.path), one.code.clone())));
+        let placed = known
+            .map(|one| (names.place(&one.path), one))
+            .filter(|(place, one)| !concerns_a_stand_in(one, &place.exact, &partial.replaced));
+        errors.extend(found(E::LOCATION, placed));
     }
     source.refuse(refused.error.status(), refused.error.detail().to_owned(), sorted(errors))
 }
 
-fn locate<E: Input<Data: 'static>>(
-    source: &RawInput,
-    document: Option<&Document<'_>>,
-    data: &E::Data,
-    violations: Vec<Violation>,
-    replaced: &[(String, String)],
-) -> Vec<Found> {
-    let data: &dyn Any = data;
-    let names = Names::new(source, E::shape(), document, data);
+fn found(location: Location, placed: impl Iterator<Item = (Place, Violation)>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
-    for violation in violations {
-        // A refusal does not list more, and each name is searched for.
-        if found.len() >= MAX_ERRORS {
-            break;
-        }
-        let mut place = names.place(&violation.path);
+    for (mut place, violation) in placed {
         if violation.is_whole {
             place.order.push(usize::MAX);
         }
-        if !concerns_a_stand_in(&violation, &place.pointer, replaced) {
-            let mut error = FieldError::new(E::LOCATION, violation.code, violation.detail)
-                .with_pointer(place.pointer);
-            for (name, json) in violation.params {
-                error = error.with_param(name, json);
-            }
-            // Values of different keys may have equal errors, since the keys are not shown.
-            if !found.iter().any(|found| found.error == error) {
-                found.push(Found { order: place.order, error });
-            }
+        let mut error =
+            FieldError::new(location, violation.code, violation.detail).with_pointer(place.pointer);
+        for (name, json) in violation.params {
+            error = error.with_param(name, json);
+        }
+        // Values of different keys may have equal errors, since the keys are not shown.
+        if !found.iter().any(|found| found.error == error) {
+            found.push(Found { order: place.order, error });
+        }
+        // A refusal does not list more, and each name is searched for.
+        if found.len() >= MAX_ERRORS {
+            break;
         }
     }
     found
@@ -174,3 +162,6 @@ fn concerns_a_stand_in(
             || (violation.other.as_ref() == Some(json) && beside())
     })
 }
+
+/// The most violations that are compared with those of other stand-ins. A refusal lists fewer.
+const MAX_COMPARED: usize = 1000;

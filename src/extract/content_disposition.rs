@@ -6,6 +6,7 @@
 //! | --- | --- | --- | --- |
 //! | a name or file name that is given twice | the first one | refused | two parsers could use two different ones |
 //! | bytes that are not UTF-8 | read as Latin-1 | refused | the name of a form in UTF-8 would change |
+//! | `name*` without `name` | ignored | read | no part is lost |
 //! | `%22`, `%0D`, `%0A` | left as they are | decoded | browsers escape these characters (HTML, 4.10.21.8) |
 //! | a folder in a file name | removed | left as it is | it is the client's text, and never a path |
 //! | another type than `form-data` | the part is skipped | the part has no name | no part is lost |
@@ -73,6 +74,8 @@ impl ContentDisposition {
         if !rest.is_empty() {
             return Err(MALFORMED);
         }
+        // Clients and other parsers do not know `name*`, so it never replaces a name.
+        let name_ext = name_ext.filter(|_| name.is_none());
         Ok(Self { name: pick(name, name_ext)?, file_name: pick(file_name, file_name_ext)? })
     }
 
@@ -131,12 +134,13 @@ fn extended_value(value: &str) -> Option<String> {
     let (charset, rest) = value.split_once('\'')?;
     let (_, encoded) = rest.split_once('\'')?;
     let decoded = percent_decode_str(encoded);
-    match () {
-        () if charset.eq_ignore_ascii_case("utf-8") => {
-            decoded.decode_utf8().ok().map(Cow::into_owned)
+    match &*charset.to_ascii_lowercase() {
+        "utf-8" | "utf8" => decoded.decode_utf8().ok().map(Cow::into_owned),
+        "us-ascii" | "ascii" => {
+            decoded.decode_utf8().ok().filter(|text| text.is_ascii()).map(Cow::into_owned)
         }
-        () if charset.eq_ignore_ascii_case("iso-8859-1") => Some(decoded.map(char::from).collect()),
-        () => None,
+        "iso-8859-1" | "latin1" => Some(decoded.map(char::from).collect()),
+        _ => None,
     }
 }
 
@@ -190,6 +194,12 @@ mod tests {
             (b"form-data; name=a; filename=x; filename*=UTF-8''%ff", Some("a"), Some("x")),
             (b"form-data; name=a; filename=x; filename*=koi8-r''y", Some("a"), Some("x")),
             (b"form-data; name*=UTF-8''%C3%A9", Some("\u{e9}"), None),
+            (b"form-data; name=a; name*=UTF-8''b", Some("a"), None),
+            (b"form-data; name*=UTF-8''b; name=a", Some("a"), None),
+            (b"form-data; name*=koi8-r''b; name=a", Some("a"), None),
+            (b"form-data; name=a; filename*=utf8''na%C3%AFve", Some("a"), Some("na\u{ef}ve")),
+            (b"form-data; name=a; filename*=US-ASCII''x%2Ey", Some("a"), Some("x.y")),
+            (b"form-data; name=a; filename*=latin1''na%EFve", Some("a"), Some("na\u{ef}ve")),
             (b"form-data; name=a; xname=b; x-filename=c", Some("a"), None),
             (b"form-data; xname=\"; name=b\"; name=a", Some("a"), None),
             (b"form-data", None, None),
@@ -213,6 +223,7 @@ mod tests {
             (b"form-data; name=a; filename*=UTF-8''%ff", "extended"),
             (b"form-data; name=a; filename*=koi8-r''x", "extended"),
             (b"form-data; name=a; filename*=plain.txt", "extended"),
+            (b"form-data; name=a; filename*=us-ascii''%C3%A9", "extended"),
             (b"form-data; name=a; name=b", "two names"),
             (b"form-data; name=a; NAME=b", "two names"),
             (b"form-data; name=a; filename=b; filename=c", "two names"),

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use serde_core::de::{Expected, Unexpected};
+use serde_core::de::{self, Expected, Unexpected};
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 use serde_path_to_error::{Path, Segment};
 
@@ -71,7 +71,7 @@ pub(crate) fn describe(message: &str) -> (&'static str, Cow<'static, str>, Optio
         return ("value", "Is a number out of range".into(), None);
     }
     if message.starts_with("invalid length ") {
-        return ("length", "Has the wrong number of items".into(), None);
+        return ("length", WRONG_LENGTH.into(), None);
     }
     for (prefix, code) in [("invalid type: ", "type"), ("invalid value: ", "value")] {
         if message.starts_with(prefix) {
@@ -105,6 +105,15 @@ pub(crate) fn must_be_one_of(choices: &[&str]) -> Cow<'static, str> {
     match choices.len() {
         1..=MAX_CHOICES => format!("Must be one of {}", choices.join(", ")).into(),
         _ => "Is not one of the values that are possible here".into(),
+    }
+}
+
+/// The error of a text that Rust parses as a number, but that is not a finite one.
+pub(crate) fn not_finite<E: de::Error>(text: &str) -> E {
+    let unsigned = text.trim_start_matches(['+', '-']);
+    match unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        true => E::custom("number too large to fit in target type"),
+        false => E::custom("invalid float literal"),
     }
 }
 
@@ -153,6 +162,9 @@ fn expected(text: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// The text for a list of another length than its type has.
+pub(crate) const WRONG_LENGTH: &str = "Has the wrong number of items";
 
 /// The most variants that an error lists.
 const MAX_CHOICES: usize = 50;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use serde_core::de::value::CowStrDeserializer;
 use serde_core::de::{
@@ -10,7 +11,8 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
-use crate::extract::failure::{BUFFERED, is_buffered_text};
+use crate::extract::InputError;
+use crate::extract::failure::{BUFFERED, describe, is_buffered_text, must_be_one_of, not_finite};
 use crate::route::decode::decode_value;
 
 /// One parameter: its name, and its value with slashes inside it still encoded.
@@ -40,17 +42,21 @@ impl<'de> Param<'de> {
     fn text(self) -> Cow<'de, str> {
         decode_value(self.raw)
     }
+
+    fn parse<T: FromStr<Err: fmt::Display>>(self) -> Result<T, Failed> {
+        let text = self.text();
+        match text.parse() {
+            // Rust accepts a plus sign before a number. A path with one is a different path.
+            Ok(_) if text.starts_with('+') => Err(Failed::kind("Must be without a plus sign")),
+            parsed => parsed.map_err(de::Error::custom),
+        }
+    }
 }
 
 macro_rules! parsed {
-    ($($method:ident $visit:ident $kind:ty, $detail:literal;)*) => {$(
+    ($($method:ident $visit:ident $kind:ty;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-            let text = self.text();
-            // Rust accepts a plus sign before a number. A path with one is a different path.
-            match text.parse::<$kind>() {
-                Ok(value) if !text.starts_with('+') => visitor.$visit(value),
-                _ => Err(Failed::kind($detail)),
-            }
+            visitor.$visit(self.parse::<$kind>()?)
         }
     )*};
 }
@@ -58,11 +64,11 @@ macro_rules! parsed {
 macro_rules! parsed_finite {
     ($($method:ident $visit:ident $kind:ty;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-            let text = self.text();
-            match text.parse::<$kind>() {
+            let number: $kind = self.parse()?;
+            match number.is_finite() {
+                true => visitor.$visit(number),
                 // NaN would pass range checks.
-                Ok(value) if value.is_finite() && !text.starts_with('+') => visitor.$visit(value),
-                _ => Err(Failed::kind("Must be a number")),
+                false => Err(not_finite(&self.text())),
             }
         }
     )*};
@@ -74,17 +80,17 @@ impl<'de> Deserializer<'de> for Param<'de> {
     read_as! { Failed: newtype_as_its_content tuple_as_list present_as_some }
 
     parsed! {
-        deserialize_bool visit_bool bool, "Must be true or false";
-        deserialize_i8 visit_i8 i8, "Must be a whole number in range";
-        deserialize_i16 visit_i16 i16, "Must be a whole number in range";
-        deserialize_i32 visit_i32 i32, "Must be a whole number in range";
-        deserialize_i64 visit_i64 i64, "Must be a whole number in range";
-        deserialize_i128 visit_i128 i128, "Must be a whole number in range";
-        deserialize_u8 visit_u8 u8, "Must be a whole number of at least 0, in range";
-        deserialize_u16 visit_u16 u16, "Must be a whole number of at least 0, in range";
-        deserialize_u32 visit_u32 u32, "Must be a whole number of at least 0, in range";
-        deserialize_u64 visit_u64 u64, "Must be a whole number of at least 0, in range";
-        deserialize_u128 visit_u128 u128, "Must be a whole number of at least 0, in range";
+        deserialize_bool visit_bool bool;
+        deserialize_i8 visit_i8 i8;
+        deserialize_i16 visit_i16 i16;
+        deserialize_i32 visit_i32 i32;
+        deserialize_i64 visit_i64 i64;
+        deserialize_i128 visit_i128 i128;
+        deserialize_u8 visit_u8 u8;
+        deserialize_u16 visit_u16 u16;
+        deserialize_u32 visit_u32 u32;
+        deserialize_u64 visit_u64 u64;
+        deserialize_u128 visit_u128 u128;
     }
 
     parsed_finite! {
@@ -216,36 +222,45 @@ impl<'de, I: Iterator<Item = Param<'de>>> SeqAccess<'de> for Items<I> {
 #[doc(hidden)]
 pub enum Failed {
     /// The client's mistake.
-    Value { name: Option<String>, code: &'static str, detail: &'static str },
+    Value { name: Option<String>, code: Cow<'static, str>, detail: Cow<'static, str> },
+    /// A list has another length than the type. It is the client's mistake only if a catch-all has the items.
+    Length { name: Option<String>, reason: String },
     /// The program's mistake.
     Shape(String),
 }
 
 impl Failed {
     pub(crate) fn kind(detail: &'static str) -> Self {
-        Self::Value { name: None, code: "type", detail }
+        Self::value("type", detail)
     }
 
-    pub(crate) fn named(self, of: &str) -> Self {
-        match self {
-            Self::Value { name: None, code, detail } => {
-                Self::Value { name: Some(of.to_owned()), code, detail }
-            }
-            other => other,
+    fn value(code: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Value { name: None, code: code.into(), detail: detail.into() }
+    }
+
+    pub(crate) fn named(mut self, of: &str) -> Self {
+        if let Self::Value { name, .. } | Self::Length { name, .. } = &mut self {
+            name.get_or_insert_with(|| of.to_owned());
         }
+        self
     }
 }
 
 impl de::Error for Failed {
-    /// The message may quote the value, and is dropped.
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self::Value { name: None, code: "invalid", detail: "Is not valid" }
+    /// The message may quote the value. Only the parts that describe the type are used.
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        let message = message.to_string();
+        if let Some((code, detail)) = InputError::in_message(&message) {
+            return Self::value(code, detail);
+        }
+        let (code, detail, _) = describe(&message);
+        Self::value(code, detail)
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         match is_buffered_text(unexpected, expected) {
             true => Self::Shape(BUFFERED.to_owned()),
-            false => Self::custom(""),
+            false => Self::custom(format_args!("invalid type: {unexpected}, expected {expected}")),
         }
     }
 
@@ -257,16 +272,13 @@ impl de::Error for Failed {
         Self::Shape(format!("the type takes {expected:?} alone"))
     }
 
-    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
-        Self::Value {
-            name: None,
-            code: "choice",
-            detail: "Is not one of the values that are possible here",
-        }
+    fn unknown_variant(_: &str, choices: &'static [&'static str]) -> Self {
+        Self::value("choice", must_be_one_of(choices))
     }
 
     fn invalid_length(len: usize, expected: &dyn de::Expected) -> Self {
-        Self::Shape(format!("{len} values where {expected} is expected"))
+        let reason = format!("{len} values where {expected} is expected");
+        Self::Length { name: None, reason }
     }
 }
 
@@ -274,7 +286,7 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value { detail, .. } => f.write_str(detail),
-            Self::Shape(reason) => f.write_str(reason),
+            Self::Length { reason, .. } | Self::Shape(reason) => f.write_str(reason),
         }
     }
 }

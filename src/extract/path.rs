@@ -6,6 +6,7 @@ use http::request::Parts;
 use serde_core::de::value::StrDeserializer;
 use serde_core::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 
+use crate::extract::failure::WRONG_LENGTH;
 use crate::extract::fields::document::Document;
 use crate::extract::input::{Head, RawInput, RawKind};
 use crate::extract::param::{Failed, Items, Param};
@@ -27,7 +28,8 @@ use crate::{Error, Request};
 ///
 /// `Option<Path<T>>` is `None` if the matched path has no parameters: an optional catch-all, for a handler on `/docs` and on `/docs/{*path}`.
 ///
-/// An invalid value is a 400 with the name of the parameter. A type that does not fit the pattern is a mistake in the program: a 500 whose
+/// An invalid value is a 400 with the name of the parameter and the code that a [`Query`](crate::extract::Query) has for it. So is a catch-all with
+/// another number of segments than a field that is a tuple or an array. A type that does not fit the pattern is a mistake in the program: a 500 whose
 /// reason is logged. So is a number or bool in a flattened field or in an internally tagged enum: serde reads the text before it knows the type. An
 /// untagged enum has such a value as a text, if it has a variant for texts.
 ///
@@ -105,24 +107,26 @@ fn no_path() -> Error {
 }
 
 fn read<T: DeserializeOwned>(matched: &Matched, source: &RawInput) -> Result<T, Error> {
-    T::deserialize(PathParams { matched }).map_err(|failed| match failed {
-        Failed::Value { name, code, detail } => {
-            let mut error = FieldError::new(Location::Path, code, detail);
-            if let Some(name) = name {
-                error = error.at(name);
-            }
-            source.refuse(
-                StatusCode::BAD_REQUEST,
-                "A parameter of the path is not valid",
-                vec![error],
-            )
+    let (name, code, detail) = match T::deserialize(PathParams { matched }) {
+        Ok(data) => return Ok(data),
+        Err(Failed::Value { name, code, detail }) => (name, code, detail),
+        Err(Failed::Length { name, .. }) if matched.pattern().contains("{*") => {
+            (name, "length".into(), WRONG_LENGTH.into())
         }
-        Failed::Shape(reason) => Error::internal(format!(
-            "`Path<{}>` doesn't fit the pattern `{}`: {reason}",
-            std::any::type_name::<T>(),
-            matched.pattern()
-        )),
-    })
+        Err(Failed::Length { reason, .. } | Failed::Shape(reason)) => {
+            return Err(Error::internal(format!(
+                "`Path<{}>` doesn't fit the pattern `{}`: {reason}",
+                std::any::type_name::<T>(),
+                matched.pattern()
+            )));
+        }
+    };
+    let mut error = FieldError::new(Location::Path, code, detail);
+    if let Some(name) = name {
+        error = error.at(name);
+    }
+    let detail = "A parameter of the path is not valid";
+    Err(source.refuse(StatusCode::BAD_REQUEST, detail, vec![error]))
 }
 
 /// All parameters.

@@ -529,6 +529,81 @@ fn an_answer_of_any_length_is_written_whole() {
     }
 }
 
+/// The codes and texts of an error do not depend on the format.
+#[tokio::test]
+async fn errors_of_values_are_the_same_in_queries_and_paths() {
+    #[derive(Deserialize)]
+    struct One<T> {
+        #[allow(dead_code, reason = "only read")]
+        v: T,
+    }
+    #[derive(Deserialize)]
+    struct Pair {
+        #[allow(dead_code, reason = "only read")]
+        rest: (u8, u8),
+    }
+    macro_rules! routes {
+        ($($name:literal $kind:ty),*) => {
+            Chain::new()
+                $(
+                    .at(concat!("/query/", $name), |c| c.get(async |_: Query<One<$kind>>| "fine"))
+                    .at(concat!("/path/", $name, "/{v}"), |c| c.get(async |_: Path<One<$kind>>| "fine"))
+                    .at(concat!("/only/", $name, "/{v}"), |c| c.get(async |_: Path<$kind>| "fine"))
+                )*
+                .at("/pair/{*rest}", |c| c.get(async |_: Path<Pair>| "fine"))
+                .at("/never/{v}/x", |c| c.get(async |_: Path<One<(u8, u8)>>| "fine"))
+                .build()
+        };
+    }
+    let chain = routes!(
+        "u8" u8, "i64" i64, "nonzero" std::num::NonZeroU8, "f32" f32, "f64" f64, "color" Color,
+        "ip" std::net::IpAddr
+    );
+    let first = async |uri: String| {
+        let (status, _, answer) =
+            send(&chain, Request::get(&uri).body(Body::empty()).unwrap()).await;
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+        let mut error = answer["errors"][0].clone();
+        error.as_object_mut().map(|error| error.remove("location"));
+        (status.as_u16(), error)
+    };
+    for (name, value, code) in [
+        ("u8", "256", "value"),
+        ("u8", "-1", "type"),
+        ("u8", "x", "type"),
+        ("u8", "1.0", "type"),
+        ("u8", "1e1", "type"),
+        ("i64", "9223372036854775808", "value"),
+        ("i64", "-9223372036854775809", "value"),
+        ("nonzero", "0", "value"),
+        ("nonzero", "256", "value"),
+        ("f32", "1e39", "value"),
+        ("f32", "-1e39", "value"),
+        ("f64", "1e309", "value"),
+        ("f64", "NaN", "type"),
+        ("f64", "-inf", "type"),
+        ("f64", "x", "type"),
+        ("color", "blue", "choice"),
+        ("ip", "x", "invalid"),
+    ] {
+        let query = first(format!("/query/{name}?v={value}")).await;
+        assert_eq!((query.0, &query.1["code"]), (400, &json!(code)), "{name} {value}");
+        for path in ["path", "only"] {
+            assert_eq!(first(format!("/{path}/{name}/{value}")).await, query, "{name} {value}");
+        }
+    }
+    // The client chooses how many segments a catch-all has, and the pattern how many parameters.
+    for (uri, status, code) in [
+        ("/pair/1/2", 200, Value::Null),
+        ("/pair/1", 400, json!("length")),
+        ("/pair/1/2/3", 400, json!("length")),
+        ("/never/1/x", 500, Value::Null),
+    ] {
+        let (found, error) = first(uri.to_owned()).await;
+        assert_eq!((found, &error["code"]), (status, &code), "{uri}");
+    }
+}
+
 /// A short input may have many values. It then waits for the turns of its client.
 #[test]
 fn every_input_has_its_client() {

@@ -124,8 +124,8 @@ impl Statement<'_> {
             let Some(content) = content else { continue };
             match &variant.content {
                 Content::Unit => {}
-                Content::Newtype(inner, _) => self.describe(content, inner(), depth),
-                Content::Tuple(items) => {
+                Content::Newtype(inner, ..) => self.describe(content, inner(), depth),
+                Content::Tuple(items, _) => {
                     for (index, item) in items.iter().enumerate() {
                         let list = content.get_mut("prefixItems");
                         self.inside(list.and_then(|list| list.get_mut(index)), item(), depth);

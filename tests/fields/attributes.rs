@@ -90,6 +90,78 @@ fn renamed_fields_have_their_wire_names() {
     );
 }
 
+/// The names after the first one are aliases.
+#[derive(Deserialize, Fields)]
+struct SeveralNames {
+    #[serde(rename(deserialize = "a", serialize = "x", deserialize = "b"))]
+    one: u8,
+    #[serde(rename(deserialize = "c"), rename(deserialize = "d"), alias = "e")]
+    two: u8,
+    kind: SeveralKinds,
+}
+
+#[derive(Deserialize, Fields)]
+#[serde(rename_all = "lowercase")]
+enum SeveralKinds {
+    #[serde(rename(deserialize = "new", deserialize = "old"))]
+    Renamed { n: u8 },
+}
+
+#[test]
+fn a_field_may_have_several_names() {
+    let kind = json!({"old": {"n": "x"}});
+    for (input, expected) in [
+        (json!({}), vec!["/a", "/c", "/kind"]),
+        (json!({"b": "x", "d": "x", "kind": kind}), vec!["/b", "/d", "/kind/old/n"]),
+        (json!({"a": "x", "e": "x", "kind": {"new": {}}}), vec!["/a", "/e", "/kind/new/n"]),
+        (json!({"one": 1, "two": 1, "kind": {"Renamed": 1}}), vec!["/a", "/c", "/kind"]),
+    ] {
+        assert_eq!(pointers::<SeveralNames>(&input), expected, "{input}");
+    }
+}
+
+#[derive(Deserialize, Fields)]
+struct Pairs {
+    first: WithDefaults,
+    second: Kinds,
+    third: (u8, u8),
+    n: u8,
+}
+
+/// The items with a default may be missing at the end of a list.
+#[derive(Deserialize, Fields)]
+struct WithDefaults(u8, #[serde(default)] u8, #[serde(default)] u8);
+
+#[derive(Deserialize, Fields)]
+#[serde(rename_all = "lowercase")]
+enum Kinds {
+    Pair(u8, #[serde(default)] u8),
+    Nothing(#[serde(skip)] u8),
+}
+
+#[test]
+fn items_with_a_default_may_be_missing() {
+    for (first, second, third, expected) in [
+        (json!([1]), json!({"pair": [1]}), json!([1, 2]), vec![]),
+        (json!([1, 2, 3]), json!({"pair": [1, 2]}), json!([1, 2]), vec![]),
+        (json!([]), json!({"pair": []}), json!([1]), vec!["/first", "/second/pair", "/third"]),
+        (json!([1, 2, 3, 4]), json!("nothing"), json!([1, 2, 3]), vec!["/first", "/third"]),
+        (
+            json!([1, "x"]),
+            json!({"pair": ["x"]}),
+            json!([1, 2]),
+            vec!["/first/1", "/second/pair/0"],
+        ),
+    ] {
+        let mut input = json!({"first": first, "second": second, "third": third, "n": 1});
+        assert_eq!(pointers::<Pairs>(&input), expected, "{input}");
+        // Another error does not add one here.
+        input["n"] = json!("x");
+        let expected: Vec<_> = expected.into_iter().chain(["/n"]).collect();
+        assert_eq!(pointers::<Pairs>(&input), expected, "{input}");
+    }
+}
+
 #[derive(Deserialize, Fields)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct Defaults {
@@ -314,7 +386,7 @@ fn wrappers_lists_and_generics_are_entered() {
     for (path, expected) in [
         ("items.1.number", "/theItems/1/no"),
         ("boxed.number", "/boxed/no"),
-        ("transparent.page.number", "/transparent"),
+        ("transparent.page.number", "/transparent/no"),
         ("newtype.number", "/newtype/no"),
         ("pair.0.number", "/pair/0/no"),
         ("array.1.number", "/array/1/no"),

@@ -249,6 +249,121 @@ async fn an_unticked_checkbox_does_not_hide_the_other_errors() {
     assert_eq!(errors(&body), all[..2]);
 }
 
+/// A flattened enum, whose members are beside those of the struct.
+#[derive(Clone, Deserialize, Fields, validator::Validate)]
+struct Flattened<T> {
+    #[validate(length(min = 2))]
+    name: String,
+    #[serde(flatten)]
+    choice: T,
+}
+
+#[derive(Clone, Deserialize, Fields)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Internal {
+    One { a: String },
+    Two(Inner),
+    Three,
+}
+
+#[derive(Clone, Deserialize, Fields)]
+#[serde(tag = "kind", content = "value", rename_all = "lowercase")]
+enum Adjacent {
+    One { a: String },
+    Three,
+}
+
+#[derive(Clone, Deserialize, Fields)]
+#[serde(rename_all = "lowercase")]
+enum External {
+    One { a: String },
+    Two(Inner),
+}
+
+#[derive(Clone, Deserialize, Fields)]
+#[serde(untagged)]
+enum Untagged {
+    One { a: String },
+    Two(Inner),
+}
+
+#[derive(Clone, Deserialize, Fields)]
+struct Inner {
+    b: String,
+}
+
+#[tokio::test]
+async fn a_flattened_enum_does_not_hide_the_errors_beside_it() {
+    let chain = Chain::new()
+        .at("/internal", |c| c.post(async |_: Valid<ByField<Json<Flattened<Internal>>>>| "fine"))
+        .at("/adjacent", |c| c.post(async |_: Valid<ByField<Json<Flattened<Adjacent>>>>| "fine"))
+        .at("/external", |c| c.post(async |_: Valid<ByField<Json<Flattened<External>>>>| "fine"))
+        .at("/untagged", |c| c.post(async |_: Valid<ByField<Json<Flattened<Untagged>>>>| "fine"))
+        .build();
+    for (path, choice, expected) in [
+        ("/internal", json!({}), vec!["/kind missing"]),
+        ("/internal", json!({"kind": "x"}), vec!["/kind choice"]),
+        ("/internal", json!({"kind": 1}), vec!["/kind type"]),
+        ("/internal", json!({"kind": "one"}), vec!["/a missing"]),
+        ("/internal", json!({"kind": "one", "a": 1}), vec!["/a type"]),
+        ("/internal", json!({"kind": "two"}), vec!["/b missing"]),
+        ("/internal", json!({"kind": "three"}), vec![]),
+        ("/adjacent", json!({}), vec!["/kind missing"]),
+        ("/adjacent", json!({"kind": "x", "value": {}}), vec!["/kind choice"]),
+        ("/adjacent", json!({"kind": "one"}), vec!["/value missing"]),
+        ("/adjacent", json!({"kind": "one", "value": {}}), vec!["/value/a missing"]),
+        ("/adjacent", json!({"kind": "three"}), vec![]),
+        ("/external", json!({}), vec![" invalid"]),
+        ("/external", json!({"x": 1}), vec![" invalid"]),
+        ("/external", json!({"one": {}}), vec!["/one/a missing"]),
+        ("/external", json!({"more": 1, "two": {"b": 1}}), vec!["/two/b type"]),
+        ("/external", json!({"two": {"b": "x"}}), vec![]),
+        ("/untagged", json!({}), vec![" invalid"]),
+        ("/untagged", json!({"b": 1}), vec![" invalid"]),
+        ("/untagged", json!({"b": "x"}), vec![]),
+    ] {
+        for (name, of_name) in [("x", "/name length"), ("xx", "")] {
+            let mut body = choice.clone();
+            body["name"] = json!(name);
+            let (status, answer) = send(&chain, post(path, &body)).await;
+            let mut expected: Vec<&str> = expected.clone();
+            expected.extend((!of_name.is_empty()).then_some(of_name));
+            expected.sort_unstable();
+            let mut found = if status == 200 { Vec::new() } else { errors(&answer) };
+            found.sort();
+            assert_eq!(found, expected, "{path} {body}");
+        }
+    }
+}
+
+#[derive(Clone, Deserialize, Fields, validator::Validate)]
+struct Maps {
+    #[validate(nested)]
+    by_hash: std::collections::HashMap<String, Contact>,
+    n: u8,
+}
+
+/// The keys are not shown, and a hash map has its own order each time.
+#[tokio::test]
+async fn an_error_of_one_key_does_not_hide_those_of_another() {
+    let chain = Chain::new().post(async |_: Valid<ByField<Json<Maps>>>| "fine").build();
+    let contact = |name: Value, level: Value| json!({"name": name, "mail": "a@b.de", "terms": true, "level": level});
+    for keys in 2..12 {
+        let mut by_hash = json!({});
+        for key in 0..keys {
+            by_hash[format!("k{key}")] = match key {
+                0 => contact(json!(1), json!(1)),
+                1 => contact(json!("x"), json!(1)),
+                _ => contact(json!("xx"), json!(1)),
+            };
+        }
+        let (_, answer) = send(&chain, post("/", json!({"by_hash": by_hash, "n": "x"}))).await;
+        let mut found = errors(&answer);
+        found.sort();
+        assert_eq!(found, ["/by_hash/*/name length", "/by_hash/*/name type", "/n type"], "{keys}");
+    }
+}
+
 #[derive(Clone, Deserialize, Fields, validator::Validate)]
 struct Items {
     #[validate(nested)]

@@ -11,6 +11,7 @@ mod complete;
 mod names;
 mod numbers;
 mod oracle;
+mod schemas;
 
 use http::Request;
 use http_body_util::BodyExt;

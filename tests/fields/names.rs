@@ -191,6 +191,115 @@ async fn a_newtype_adds_no_step() {
     );
 }
 
+/// In the paths of garde, the field of a newtype or of a variant is a step, unless the type is transparent.
+#[derive(Deserialize, Fields, garde::Validate)]
+struct Wrappers {
+    #[garde(dive)]
+    lines: Lines,
+    #[garde(dive)]
+    clear: ClearLines,
+    #[garde(dive)]
+    named: NamedLines,
+    #[garde(dive)]
+    twice: Twice,
+    #[garde(dive)]
+    by_key: ByKey,
+    #[garde(dive)]
+    pair: Pair,
+    #[garde(dive)]
+    maybe: Option<Box<Lines>>,
+    #[garde(dive)]
+    variants: Vec<OneOf>,
+    #[garde(dive)]
+    untagged: Vec<Untagged>,
+}
+
+#[derive(Deserialize, Fields, garde::Validate)]
+struct Lines(#[garde(length(max = 2), dive)] Vec<Line>);
+
+#[derive(Deserialize, Fields, garde::Validate)]
+#[garde(transparent)]
+struct ClearLines(#[garde(length(max = 2), dive)] Vec<Line>);
+
+#[derive(Deserialize, Fields, garde::Validate)]
+#[serde(transparent)]
+struct NamedLines {
+    #[garde(length(max = 2), dive)]
+    lines: Vec<Line>,
+}
+
+#[derive(Deserialize, Fields, garde::Validate)]
+struct Twice(#[garde(dive)] Lines);
+
+#[derive(Deserialize, Fields, garde::Validate)]
+struct ByKey(#[garde(dive)] BTreeMap<String, Line>);
+
+#[derive(Deserialize, Fields, garde::Validate)]
+struct Pair(#[garde(dive)] (Line, Name));
+
+#[derive(Deserialize, Fields, garde::Validate)]
+#[serde(rename_all = "lowercase")]
+enum OneOf {
+    Lines(#[garde(length(max = 2), dive)] Vec<Line>),
+    Wrapped(#[garde(dive)] Lines),
+    Text(#[garde(length(min = 2))] String),
+}
+
+/// Each variant has a field of the same name in Rust.
+#[derive(Deserialize, Fields, garde::Validate)]
+#[serde(untagged)]
+enum Untagged {
+    First {
+        #[serde(rename = "one")]
+        #[garde(length(min = 2))]
+        text: String,
+    },
+    Second {
+        #[serde(rename = "two")]
+        #[garde(length(min = 2))]
+        text: String,
+    },
+    Third(#[garde(length(max = 2), dive)] Vec<Line>),
+}
+
+#[tokio::test]
+async fn newtypes_and_variants_add_no_step_around_lists_and_maps() {
+    let chain = Chain::new().post(async |_: Garde<ByField<Json<Wrappers>>>| "fine").build();
+    let (bad, good) = (json!({"qty": 0}), json!({"qty": 1}));
+    let list = json!([good, bad, good]);
+    let body = json!({
+        "lines": list, "clear": list, "named": list, "twice": list, "maybe": list,
+        "by_key": {"a": good, "b": bad}, "pair": [bad, "x"],
+        "variants": [{"lines": list}, {"wrapped": list}, {"text": "x"}],
+        "untagged": [{"two": "x"}, {"one": "x"}, list, {"two": "xx", "one": 1}],
+    });
+    let of_list = |at: &str| [format!("{at} length"), format!("{at}/1/qty range")];
+    let lists = [
+        "/lines",
+        "/clear",
+        "/named",
+        "/twice",
+        "/maybe",
+        "/variants/0/lines",
+        "/variants/1/wrapped",
+        "/untagged/2",
+    ];
+    let others = [
+        "/by_key/*/qty range",
+        "/pair/0/qty range",
+        "/pair/1 length",
+        "/variants/2/text length",
+        "/untagged/0/two length",
+        "/untagged/1/one length",
+    ];
+    let mut expected: Vec<String> = lists.into_iter().flat_map(of_list).collect();
+    expected.extend(others.map(str::to_owned));
+    expected.sort();
+    let mut found = errors(&send(&chain, post("/", body)).await.1);
+    found.sort();
+    assert_eq!(found, expected);
+}
+
 #[derive(Deserialize, garde::Validate, validator::Validate)]
 #[serde(rename_all = "camelCase")]
 struct Plain {

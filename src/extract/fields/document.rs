@@ -12,11 +12,12 @@ use serde_core::forward_to_deserialize_any;
 
 #[cfg(any(feature = "form", feature = "query"))]
 use crate::extract::BracketSyntax;
+use crate::extract::InputError;
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 use crate::extract::budget::Budget;
 #[cfg(any(feature = "form", feature = "query"))]
 use crate::extract::budget::Depth;
-use crate::extract::failure::{describe, must_be_one_of};
+use crate::extract::failure::{WRONG_LENGTH, describe, must_be_one_of};
 #[cfg(any(feature = "form", feature = "query"))]
 use crate::extract::fields::named::{Named, NamedValue};
 #[cfg(any(feature = "form", feature = "query"))]
@@ -338,15 +339,18 @@ impl<'a> Scanner<'a> {
 pub struct Unreadable {
     /// From the inside to the outside. Whether the type declares a name is known.
     pub(crate) steps: Vec<(String, bool)>,
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) detail: Cow<'static, str>,
     /// The names of an enum's variants, if the value is none of them.
     pub(crate) choices: &'static [&'static str],
 }
 
 impl Unreadable {
-    pub(crate) fn new(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { steps: Vec::new(), code, detail: detail.into(), choices: &[] }
+    pub(crate) fn new(
+        code: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { steps: Vec::new(), code: code.into(), detail: detail.into(), choices: &[] }
     }
 
     fn inside(mut self, step: impl Into<String>, is_declared: bool) -> Self {
@@ -358,6 +362,9 @@ impl Unreadable {
 impl de::Error for Unreadable {
     fn custom<T: fmt::Display>(message: T) -> Self {
         let message = message.to_string();
+        if let Some((code, detail)) = InputError::in_message(&message) {
+            return Self::new(code, detail);
+        }
         let (code, detail, field) = describe(&message);
         let error = Self::new(code, detail);
         match field {
@@ -387,6 +394,7 @@ impl From<Failed> for Unreadable {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Value { code, detail, .. } => Self::new(code, detail),
+            Failed::Length { .. } => Self::new("length", WRONG_LENGTH),
             Failed::Shape(_) => Self::new("invalid", "Is not valid"),
         }
     }

@@ -108,6 +108,7 @@ macro_rules! pointers {
                     &Shape::Same {
                         inner: T::shape,
                         inside: |pointer, _| Some(&**pointer.downcast_ref::<Self>()? as &dyn Any),
+                        step: None,
                         rules: &[],
                     }
                 }
@@ -172,6 +173,7 @@ macro_rules! tuples {
                 const {
                     &Shape::Tuple {
                         items: &[$($kind::shape),*],
+                        required: [$($index),*].len(),
                         inside: |tuple, index| {
                             let tuple = tuple.downcast_ref::<Self>()?;
                             match index {

@@ -30,6 +30,8 @@ pub(crate) struct Names<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) pointer: String,
+    /// The pointer with the keys that the client has chosen. It is not shown.
+    pub(crate) exact: String,
     /// The place in the order of the type, or of the input.
     pub(crate) order: Vec<usize>,
 }
@@ -47,6 +49,15 @@ impl<'a> Names<'a> {
     }
 
     pub(crate) fn place(&self, path: &[FieldStep]) -> Place {
+        self.walk(path, false)
+    }
+
+    /// The path with the keys of maps, which may have another order in other data. It takes less time than the place.
+    pub(crate) fn compared(&self, path: &[FieldStep]) -> String {
+        self.walk(path, true).exact
+    }
+
+    fn walk(&self, path: &[FieldStep], is_compared: bool) -> Place {
         let mut here = Here {
             source: self.source,
             declared: &self.declared,
@@ -60,6 +71,7 @@ impl<'a> Names<'a> {
                 .into_iter()
                 .collect(),
             data: Some(self.data),
+            is_compared,
             place: Place::default(),
         };
         for step in path {
@@ -82,13 +94,17 @@ struct Here<'a> {
     /// The value in the input. After the key of a map that is not known, all its values.
     trees: Vec<&'a Tree<'a>>,
     data: Option<&'a dyn Any>,
+    /// Whether names that are not known are left as they are, instead of being searched for.
+    is_compared: bool,
     place: Place,
 }
 
 impl<'a> Here<'a> {
     /// Goes one step further. `None` if the name of the step is not known.
     fn step(&mut self, step: &FieldStep) -> Option<()> {
-        self.unwrap();
+        if self.unwrap(step) {
+            return Some(());
+        }
         match (self.shape, step) {
             (None | Some(Shape::Value { .. }), _) => self.untyped(step),
             (Some(Shape::Struct(found)), FieldStep::Field(name) | FieldStep::Name(name)) => {
@@ -101,20 +117,23 @@ impl<'a> Here<'a> {
                 let variant = self.variant(found)?;
                 self.enter(found, variant);
                 match &variant.content {
-                    Content::Tuple(items) => {
+                    Content::Tuple(items, _) => {
                         let item = items.get(*index)?;
                         self.go_to_item(*index, Some(item()));
                         self.data = None;
                         Some(())
                     }
-                    Content::Newtype(inner, get) => {
+                    Content::Newtype(inner, get, has_step) => {
                         self.shape = Some(inner());
                         self.data = self.data.and_then(get);
                         let is_list = matches!(
                             inner().unwrapped(),
                             Shape::List { .. } | Shape::Set { .. } | Shape::Tuple { .. }
                         );
-                        if is_list || *index > 0 { self.step(step) } else { Some(()) }
+                        match has_step {
+                            false if is_list || *index > 0 => self.step(step),
+                            _ => Some(()),
+                        }
                     }
                     _ => None,
                 }
@@ -173,23 +192,31 @@ impl<'a> Here<'a> {
         }
     }
 
-    /// Enters options, boxes and newtypes, which add no step.
-    fn unwrap(&mut self) {
+    /// Enters options, boxes and newtypes, which add no step on the wire. Whether this was the step into a newtype.
+    fn unwrap(&mut self, step: &FieldStep) -> bool {
         for _ in 0..MAX_WRAPPERS {
             match self.shape {
-                Some(Shape::Option { some: inner, inside } | Shape::Same { inner, inside, .. }) => {
+                Some(Shape::Option { some: inner, inside }) => {
                     self.shape = Some(inner());
                     self.data = self.data.and_then(|data| inside(data, 0));
+                }
+                Some(Shape::Same { inner, inside, step: own, .. }) => {
+                    self.shape = Some(inner());
+                    self.data = self.data.and_then(|data| inside(data, 0));
+                    if own.is_some_and(|own| step.to_string() == own) {
+                        return true;
+                    }
                 }
                 Some(Shape::Via { inner, .. }) => {
                     self.shape = Some(inner());
                     self.data = None;
                 }
-                _ => return,
+                _ => return false,
             }
         }
         // It contains nothing but itself.
         (self.shape, self.data) = (None, None);
+        false
     }
 
     fn field(&mut self, found: &'static Struct, name: &str) -> Option<()> {
@@ -226,7 +253,7 @@ impl<'a> Here<'a> {
         self.enter(found, variant);
         match &variant.content {
             Content::Struct(fields) => self.field(fields, name),
-            Content::Newtype(inner, get) => {
+            Content::Newtype(inner, get, _) => {
                 self.shape = Some(inner());
                 self.data = self.data.and_then(get);
                 self.step(step)
@@ -236,6 +263,11 @@ impl<'a> Here<'a> {
     }
 
     fn variant(&self, found: &'static Enum) -> Option<&'static Variant> {
+        // The data has a field of its variant alone. Without tags, the input may look like several ones.
+        let is_of = |variant: &&Variant| self.data.is_some_and(|data| variant.is_of(data));
+        if let Some(variant) = found.variants.iter().find(is_of) {
+            return Some(variant);
+        }
         let tree = *self.trees.first()?;
         let name = match (found.tag, tree) {
             (Tag::External, tree) => match tree.members() {
@@ -245,7 +277,7 @@ impl<'a> Here<'a> {
             (Tag::Internal(tag) | Tag::Adjacent(tag, _), tree) => tree.member(tag)?.text()?,
             (Tag::Untagged, tree) => {
                 return found.variants.iter().find(|variant| match &variant.content {
-                    Content::Newtype(inner, _) => {
+                    Content::Newtype(inner, ..) => {
                         super::reader::accepts(inner(), &Document::from(tree.clone()))
                     }
                     _ => false,
@@ -259,6 +291,7 @@ impl<'a> Here<'a> {
     /// Enters the content of a variant.
     fn enter(&mut self, found: &'static Enum, variant: &'static Variant) {
         let step = match found.tag {
+            _ if variant.is_untagged => None,
             Tag::External => variant
                 .names
                 .iter()
@@ -267,9 +300,7 @@ impl<'a> Here<'a> {
             Tag::Adjacent(_, content) => return self.go(content, 0, None),
             Tag::Internal(_) | Tag::Untagged => None,
         };
-        if let Some(step) = step
-            && !variant.is_untagged
-        {
+        if let Some(step) = step {
             self.go(step, 0, None);
         }
     }
@@ -278,6 +309,10 @@ impl<'a> Here<'a> {
     fn untyped(&mut self, step: &FieldStep) -> Option<()> {
         self.data = None;
         self.shape = None;
+        if self.is_compared {
+            self.push(&step.to_string());
+            return Some(());
+        }
         let declared = self.declared;
         if self.is_opaque {
             let name = step.to_string();
@@ -299,7 +334,7 @@ impl<'a> Here<'a> {
                         .iter()
                         .filter_map(|tree| Some(tree.members()?.iter().map(|(_, tree)| tree)));
                     self.trees = trees.flatten().take(MAX_CANDIDATES).collect();
-                    push_step(&mut self.place.pointer, "*");
+                    self.push("*");
                     self.place.order.push(*index);
                 }
                 // The only field of a newtype.
@@ -334,15 +369,20 @@ impl<'a> Here<'a> {
 
     /// Goes to the member or item with this name.
     fn go(&mut self, name: &str, place: usize, shape: Option<&'static Shape>) {
-        push_step(&mut self.place.pointer, name);
+        self.push(name);
         self.descend(name, place);
         self.shape = shape;
+    }
+
+    fn push(&mut self, step: &str) {
+        push_step(&mut self.place.pointer, step);
+        push_step(&mut self.place.exact, step);
     }
 
     /// Goes to an item of a list, under the index that the client wrote.
     fn go_to_item(&mut self, index: usize, shape: Option<&'static Shape>) {
         let written = self.trees.first().map(|tree| tree.written_index(index));
-        push_step(&mut self.place.pointer, &written.unwrap_or_else(|| index.to_string()));
+        self.push(&written.unwrap_or_else(|| index.to_string()));
         self.trees = self.trees.iter().filter_map(|tree| tree.item(index)).collect();
         self.place.order.push(index);
         self.shape = shape;
@@ -351,6 +391,7 @@ impl<'a> Here<'a> {
     /// Goes to the value of a key that the client has chosen.
     fn key(&mut self, key: Option<&str>, place: usize) {
         push_step(&mut self.place.pointer, key.map_or("*", |key| self.source.key(key)));
+        push_step(&mut self.place.exact, key.unwrap_or("*"));
         match key {
             Some(key) => self.descend(key, place),
             None => {
@@ -369,7 +410,7 @@ impl<'a> Here<'a> {
 fn has_field(variant: &Variant, name: &str) -> bool {
     let fields = match &variant.content {
         Content::Struct(found) => found.fields,
-        Content::Newtype(inner, _) => inner().fields(),
+        Content::Newtype(inner, ..) => inner().fields(),
         _ => &[],
     };
     fields.iter().any(|field| field.rust == name)

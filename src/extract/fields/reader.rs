@@ -1,10 +1,12 @@
 //! Reads an input field by field, after it was refused as a whole, and collects every error.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use serde_core::de::DeserializeOwned;
 
 use crate::extract::budget::Budget;
+use crate::extract::failure::WRONG_LENGTH;
 use crate::extract::field_error::push_step;
 use crate::extract::fields::document::{Document, Tree, Unreadable};
 use crate::extract::fields::read::missing;
@@ -31,7 +33,7 @@ pub struct Partial<'a, T> {
     /// `None` if there is no stand-in for one of them.
     pub(crate) data: Option<[T; 2]>,
     pub(crate) document: Document<'a>,
-    /// The pointers of the members with stand-ins, and their stand-ins as JSON.
+    /// The pointers of the members with stand-ins, with all keys, and their stand-ins as JSON.
     pub(crate) replaced: Vec<(String, String)>,
 }
 
@@ -92,6 +94,8 @@ struct Walk<'w> {
     source: &'w RawInput,
     location: Location,
     pointer: String,
+    /// The pointer with the keys that the client has chosen. It is not shown.
+    exact: String,
     order: Vec<usize>,
     errors: Vec<Found>,
     replaced: Vec<(String, String)>,
@@ -107,6 +111,7 @@ impl<'w> Walk<'w> {
             source,
             location,
             pointer: String::new(),
+            exact: String::new(),
             order: Vec::new(),
             errors: Vec::new(),
             replaced: Vec::new(),
@@ -133,17 +138,17 @@ impl<'w> Walk<'w> {
                 false => self.refuse(wrong_type("Must be an object"), shape, tree),
             },
             Shape::List { item, len, .. } => {
-                if matches!(tree, Tree::Param(_)) {
-                    return self.segments(*item, shape, tree);
-                }
-                self.list(|_| item(), *len, shape, tree, depth);
+                let lengths = len.map_or(0..=usize::MAX, |len| len..=len);
+                self.list(|_| item(), lengths, shape, tree, depth);
             }
-            Shape::Set { item } => self.list(|_| item(), None, shape, tree, depth),
+            Shape::Set { item } => self.list(|_| item(), 0..=usize::MAX, shape, tree, depth),
             Shape::Map { value, is_key, .. } => match is_object(tree) {
                 true => self.map(*value, *is_key, tree, &[], depth),
                 false => self.refuse(wrong_type("Must be an object"), shape, tree),
             },
-            Shape::Tuple { items, .. } => self.tuple(items, shape, tree, depth),
+            Shape::Tuple { items, required, .. } => {
+                self.tuple(items, *required, shape, tree, depth);
+            }
             Shape::Option { some, .. } => {
                 if !tree.is_null() && !is_empty(tree) {
                     self.value(some(), tree, depth);
@@ -156,7 +161,7 @@ impl<'w> Walk<'w> {
                     self.whole(*read, shape, tree);
                 }
             }
-            Shape::Enum(found) => self.variants(found, shape, tree, depth),
+            Shape::Enum(found) => self.variants(found, shape, tree, depth, false),
         }
     }
 
@@ -189,22 +194,33 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Reads the segments of a catch-all.
-    fn segments(&mut self, item: ShapeOf, shape: &'static Shape, tree: &mut Tree<'_>) {
-        let Shape::Value { read } = item().unwrapped() else {
-            self.is_readable = false;
-            return;
-        };
+    /// Reads the segments of a catch-all, which is one parameter.
+    fn segments(
+        &mut self,
+        item: impl Fn(usize) -> &'static Shape,
+        lengths: RangeInclusive<usize>,
+        shape: &'static Shape,
+        tree: &mut Tree<'_>,
+    ) {
         let Tree::Param(param) = tree else { return };
-        let broken = param.segments().find_map(|segment| read(&Tree::Param(segment)).err());
-        if let Some(error) = broken {
-            self.refuse(error, shape, tree);
+        if !lengths.contains(&param.segments().count()) {
+            return self.refuse(wrong_length(), shape, tree);
+        }
+        for (index, segment) in param.segments().enumerate() {
+            let Shape::Value { read } = item(index).unwrapped() else {
+                self.is_readable = false;
+                return;
+            };
+            if let Err(error) = read(&Tree::Param(segment)) {
+                return self.refuse(error, shape, tree);
+            }
         }
     }
 
     fn tuple(
         &mut self,
         items: &'static [ShapeOf],
+        required: usize,
         shape: &'static Shape,
         tree: &mut Tree<'_>,
         depth: usize,
@@ -222,23 +238,26 @@ impl<'w> Walk<'w> {
             Some(item) => item(),
             None => ANYTHING,
         };
-        self.list(item, Some(items.len()), shape, tree, depth);
+        self.list(item, required..=items.len(), shape, tree, depth);
     }
 
     /// Reads the items of a list. Each has the shape that `item` returns for its index.
     fn list(
         &mut self,
         item: impl Fn(usize) -> &'static Shape,
-        len: Option<usize>,
+        lengths: RangeInclusive<usize>,
         shape: &'static Shape,
         tree: &mut Tree<'_>,
         depth: usize,
     ) {
+        if matches!(tree, Tree::Param(_)) {
+            return self.segments(item, lengths, shape, tree);
+        }
         let length = match tree.item_count() {
             Ok(length) => length,
             Err(error) => return self.refuse(error, shape, tree),
         };
-        if len.is_some_and(|len| len != length) {
+        if !lengths.contains(&length) {
             return self.refuse(wrong_length(), shape, tree);
         }
         for index in 0..length {
@@ -267,15 +286,15 @@ impl<'w> Walk<'w> {
             if claimed.contains(&&**name) {
                 continue;
             }
-            let key = self.source.key(name).to_owned();
+            let shown = self.source.key(name);
             if !is_key(name) {
-                self.at(&key, index, |walk| {
+                self.at_key(name, shown, index, |walk| {
                     walk.push(Unreadable::new("invalid", "Is not a valid key"))
                 });
                 unreadable.push(index);
                 continue;
             }
-            self.at(&key, index, |walk| walk.value(value(), tree, depth + 1));
+            self.at_key(name, shown, index, |walk| walk.value(value(), tree, depth + 1));
         }
         let (mut unreadable, mut index) = (unreadable.into_iter().peekable(), 0..);
         members
@@ -378,7 +397,7 @@ impl<'w> Walk<'w> {
         match shape {
             Shape::Struct(found) => self.members(found, tree, claimed, depth + 1),
             Shape::Map { value, is_key, .. } => self.map(*value, *is_key, tree, claimed, depth),
-            Shape::Enum(found) => self.variants(found, shape, tree, depth + 1),
+            Shape::Enum(found) => self.variants(found, shape, tree, depth + 1, true),
             Shape::Via { inner, .. } => {
                 if let Shape::Struct(found) = inner().unwrapped() {
                     self.members(found, tree, claimed, depth + 1);
@@ -396,69 +415,95 @@ impl<'w> Walk<'w> {
         }
     }
 
+    /// Reads a variant. If it is flat, its members are beside others in one object, which stay.
     fn variants(
         &mut self,
         found: &'static Enum,
         shape: &'static Shape,
         tree: &mut Tree<'_>,
         depth: usize,
+        is_flat: bool,
     ) {
         // A variant that contains its own type may be read from the same members again.
         if depth > MAX_DEPTH {
             self.is_readable = false;
             return;
         }
-        let untagged = found.variants.iter().any(|variant| variant.is_untagged);
-        match found.tag {
-            _ if untagged => self.whole(found.read, shape, tree),
-            Tag::Untagged => self.whole(found.read, shape, tree),
-            Tag::External => match tree.members_mut().map(Vec::as_mut_slice) {
-                Some([(name, content)]) => match variant(found, name) {
-                    Some((index, known)) => {
-                        let name = name.clone().into_owned();
-                        self.at(&name, index, |walk| walk.content(known, content, depth + 1));
+        let is_whole = matches!(found.tag, Tag::Untagged)
+            || found.variants.iter().any(|variant| variant.is_untagged);
+        let known = match found.tag {
+            _ if is_whole && is_flat => {
+                return if let Err(error) = (found.read)(tree) {
+                    self.push(error);
+                    self.replace_members(shape, tree);
+                };
+            }
+            Tag::Internal(_) | Tag::Adjacent(..) if !is_whole && !is_object(tree) => {
+                return self.refuse(wrong_type("Must be an object"), shape, tree);
+            }
+            Tag::Internal(tag) | Tag::Adjacent(tag, _) if !is_whole => {
+                self.tagged(found, tag, tree).map_err(|error| (tag, error))
+            }
+            Tag::External if !is_whole => {
+                return self.named_variant(found, shape, tree, depth, is_flat);
+            }
+            _ => return self.whole(found.read, shape, tree),
+        };
+        let (step, error) = match (found.tag, known) {
+            (Tag::Adjacent(_, step), Ok((index, known))) => {
+                let Some(members) = tree.members_mut() else { return };
+                match members.iter_mut().find(|(name, _)| name == step) {
+                    Some((_, tree)) => {
+                        return self.at(step, index, |walk| walk.content(known, tree, depth + 1));
                     }
-                    None => self.refuse(unknown_variant(found, tree), shape, tree),
-                },
-                _ => self.whole(found.read, shape, tree),
-            },
-            Tag::Internal(tag) => {
-                if !is_object(tree) {
-                    return self.refuse(wrong_type("Must be an object"), shape, tree);
-                }
-                match self.tagged(found, tag, tree) {
-                    Ok((index, known)) => {
-                        self.order.push(index);
-                        self.beside_tag(known, tag, tree, depth);
-                        self.order.pop();
-                    }
-                    Err(error) => self.at(tag, 0, |walk| walk.refuse_inside(error, shape, tree)),
+                    None if known.may_be_empty() => return,
+                    None => (step, missing()),
                 }
             }
-            Tag::Adjacent(tag, content) => {
-                if !is_object(tree) {
-                    return self.refuse(wrong_type("Must be an object"), shape, tree);
-                }
-                match self.tagged(found, tag, tree) {
-                    Ok((index, known)) => {
-                        let Some(members) = tree.members_mut() else { return };
-                        match members.iter_mut().find(|(name, _)| name == content) {
-                            Some((_, tree)) => {
-                                self.at(content, index, |walk| {
-                                    walk.content(known, tree, depth + 1)
-                                });
-                            }
-                            None if matches!(known.content, Content::Unit) => {}
-                            None => {
-                                self.at(content, index, |walk| {
-                                    walk.refuse_inside(missing(), shape, tree)
-                                });
-                            }
-                        }
-                    }
-                    Err(error) => self.at(tag, 0, |walk| walk.refuse_inside(error, shape, tree)),
-                }
+            (Tag::Internal(tag), Ok((index, known))) => {
+                self.order.push(index);
+                self.beside_tag(known, tag, tree, depth);
+                self.order.pop();
+                return;
             }
+            (_, Err(error)) => error,
+            (_, Ok(_)) => return,
+        };
+        self.at(step, 0, |walk| walk.push(error));
+        if !is_flat {
+            return self.replace(shape, tree);
+        }
+        // The content is not that of the stand-in's variant.
+        if let (Tag::Adjacent(_, content), Some(members)) = (found.tag, tree.members_mut()) {
+            members.retain(|(name, _)| name != content);
+        }
+        self.replace_members(shape, tree);
+    }
+
+    /// Reads a variant whose name is that of a member.
+    fn named_variant(
+        &mut self,
+        found: &'static Enum,
+        shape: &'static Shape,
+        tree: &mut Tree<'_>,
+        depth: usize,
+        is_flat: bool,
+    ) {
+        let members = tree.members_mut().map_or(&mut [][..], Vec::as_mut_slice);
+        let is_one = members.len() == 1;
+        let known = members.iter_mut().find_map(|(name, content)| {
+            variant(found, name).map(|(index, known)| (name.clone(), index, known, content))
+        });
+        match known {
+            Some((name, index, known, content)) if is_one || is_flat => {
+                self.at(&name, index, |walk| walk.content(known, content, depth + 1));
+            }
+            _ if is_flat => {
+                self.push(Unreadable::new("invalid", "Is not valid"));
+                self.replace_members(shape, tree);
+            }
+            None if is_one => self.refuse(unknown_variant(found, tree), shape, tree),
+            _ => self.whole(found.read, shape, tree),
         }
     }
 
@@ -478,8 +523,10 @@ impl<'w> Walk<'w> {
     fn content(&mut self, known: &'static Variant, tree: &mut Tree<'_>, depth: usize) {
         match &known.content {
             Content::Unit => {}
-            Content::Newtype(inner, _) => self.value(inner(), tree, depth),
-            Content::Tuple(items) => self.tuple(items, ANYTHING, tree, depth),
+            Content::Newtype(inner, ..) => self.value(inner(), tree, depth),
+            Content::Tuple(items, required) => {
+                self.tuple(items, *required, ANYTHING, tree, depth);
+            }
             Content::Struct(found) => match is_object(tree) {
                 true => self.members(found, tree, &mut Vec::new(), depth),
                 false => self.refuse(wrong_type("Must be an object"), ANYTHING, tree),
@@ -498,12 +545,12 @@ impl<'w> Walk<'w> {
         let mut claimed = vec![tag];
         match &known.content {
             Content::Struct(found) => self.members(found, tree, &mut claimed, depth),
-            Content::Newtype(inner, _) => match inner().unwrapped() {
+            Content::Newtype(inner, ..) => match inner().unwrapped() {
                 Shape::Struct(found) => self.members(found, tree, &mut claimed, depth),
                 Shape::Map { value, is_key, .. } => {
                     self.map(*value, *is_key, tree, &claimed, depth)
                 }
-                Shape::Enum(found) => self.variants(found, inner(), tree, depth + 1),
+                Shape::Enum(found) => self.variants(found, inner(), tree, depth + 1, true),
                 Shape::Value { read } => {
                     let Some(members) = tree.members() else { return };
                     let rest = members.iter().filter(|(name, _)| name != tag);
@@ -514,30 +561,39 @@ impl<'w> Walk<'w> {
                 }
                 _ => {}
             },
-            Content::Unit | Content::Tuple(_) => {}
+            Content::Unit | Content::Tuple(..) => {}
         }
     }
 
     /// Adds an error of the value here, and puts a stand-in in its place.
     fn refuse(&mut self, error: Unreadable, shape: &'static Shape, tree: &mut Tree<'_>) {
         self.push(error);
-        self.replace(shape, tree, self.pointer.clone());
+        self.replace(shape, tree);
     }
 
-    /// The same for the value around the member here.
-    fn refuse_inside(&mut self, error: Unreadable, shape: &'static Shape, tree: &mut Tree<'_>) {
-        self.push(error);
-        let around = self.pointer.rsplit_once('/').map_or("", |(around, _)| around).to_owned();
-        self.replace(shape, tree, around);
-    }
-
-    fn replace(&mut self, shape: &'static Shape, tree: &mut Tree<'_>, pointer: String) {
+    fn replace(&mut self, shape: &'static Shape, tree: &mut Tree<'_>) {
         match stand_in::of(shape, self.another) {
             Some((stand_in, text)) => {
                 *tree = stand_in;
-                self.replaced.push((pointer, text));
+                self.replaced.push((self.exact.clone(), text));
             }
             None => self.is_readable = false,
+        }
+    }
+
+    /// Puts the members of a stand-in in the place of those with their names.
+    fn replace_members(&mut self, shape: &'static Shape, tree: &mut Tree<'_>) {
+        match (stand_in::of(shape, self.another), tree.members_mut()) {
+            (Some((Tree::Object(stand_in), _)), Some(members)) => {
+                for (name, value) in stand_in {
+                    members.retain(|(own, _)| *own != name);
+                    let mut exact = self.exact.clone();
+                    push_step(&mut exact, &name);
+                    self.replaced.push((exact, String::new()));
+                    members.push((name, value));
+                }
+            }
+            _ => self.is_readable = false,
         }
     }
 
@@ -556,17 +612,24 @@ impl<'w> Walk<'w> {
     }
 
     fn at(&mut self, step: &str, place: usize, inside: impl FnOnce(&mut Self)) {
-        let length = self.pointer.len();
-        push_step(&mut self.pointer, step);
+        self.at_key(step, step, place, inside);
+    }
+
+    /// The same for a key of which another text is shown.
+    fn at_key(&mut self, key: &str, shown: &str, place: usize, inside: impl FnOnce(&mut Self)) {
+        let (pointer, exact) = (self.pointer.len(), self.exact.len());
+        push_step(&mut self.pointer, shown);
+        push_step(&mut self.exact, key);
         self.order.push(place);
         inside(self);
         self.order.pop();
-        self.pointer.truncate(length);
+        self.pointer.truncate(pointer);
+        self.exact.truncate(exact);
     }
 }
 
 fn wrong_length() -> Unreadable {
-    Unreadable::new("length", "Has the wrong number of items")
+    Unreadable::new("length", WRONG_LENGTH)
 }
 
 /// The error of a value that is not a variant of the enum, with the variants as serde lists them.

@@ -25,12 +25,12 @@ pub enum Shape {
     #[doc(hidden)]
     Map { value: ShapeOf, inside: Inside, positions: Positions, is_key: fn(&str) -> bool },
     #[doc(hidden)]
-    Tuple { items: &'static [ShapeOf], inside: Inside, rules: Rules },
+    Tuple { items: &'static [ShapeOf], required: usize, inside: Inside, rules: Rules },
     #[doc(hidden)]
     Option { some: ShapeOf, inside: Inside },
-    /// A type that is read as another one: a box, a newtype, a transparent struct.
+    /// A type that is read as another one: a box, a newtype, a transparent struct. The paths of rules have `step` for its field, and the wire has none.
     #[doc(hidden)]
-    Same { inner: ShapeOf, inside: Inside, rules: Rules },
+    Same { inner: ShapeOf, inside: Inside, step: Option<&'static str>, rules: Rules },
     /// A type that is made from another one.
     #[doc(hidden)]
     Via { inner: ShapeOf, read: Read },
@@ -111,9 +111,31 @@ pub struct Variant {
 #[derive(Debug)]
 pub enum Content {
     Unit,
-    Newtype(ShapeOf, Get),
-    Tuple(&'static [ShapeOf]),
+    /// Whether the paths of rules have a step for the field.
+    Newtype(ShapeOf, Get, bool),
+    /// The items, and how many of them must be there.
+    Tuple(&'static [ShapeOf], usize),
     Struct(Struct),
+}
+
+impl Variant {
+    /// Whether its content may be missing.
+    pub(crate) fn may_be_empty(&self) -> bool {
+        match &self.content {
+            Content::Unit => true,
+            Content::Newtype(inner, ..) => matches!(inner(), Shape::Option { .. }),
+            Content::Tuple(..) | Content::Struct(_) => false,
+        }
+    }
+
+    /// Whether the data is this variant; not known of a variant without fields that are read.
+    pub(crate) fn is_of(&self, data: &dyn Any) -> bool {
+        match &self.content {
+            Content::Newtype(_, get, _) => get(data).is_some(),
+            Content::Struct(found) => found.fields.iter().any(|field| (field.get)(data).is_some()),
+            Content::Unit | Content::Tuple(..) => false,
+        }
+    }
 }
 
 impl Shape {

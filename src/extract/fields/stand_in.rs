@@ -107,8 +107,8 @@ impl Maker {
         let name = *variant.names.first()?;
         let content = match &variant.content {
             Content::Unit => None,
-            Content::Newtype(inner, _) => Some(self.value(inner(), depth)?),
-            Content::Tuple(items) => Some(self.items(items, depth)?),
+            Content::Newtype(inner, ..) => Some(self.value(inner(), depth)?),
+            Content::Tuple(items, _) => Some(self.items(items, depth)?),
             Content::Struct(fields) => Some(self.members(fields, depth)?),
         };
         if variant.is_untagged {

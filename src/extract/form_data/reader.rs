@@ -17,7 +17,7 @@ use serde_core::de::{
 
 use crate::extract::BracketSyntax;
 use crate::extract::budget::Depth;
-use crate::extract::failure::is_buffered_text;
+use crate::extract::failure::{is_buffered_text, not_finite};
 
 /// A pair of a form: the name, and the encoded value with its `=`.
 pub(crate) struct Pair<'de> {
@@ -605,15 +605,6 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
-
-/// The error of a text that Rust parses as a number, but that is not a finite one.
-fn not_finite(text: &str) -> ReadError {
-    let unsigned = text.trim_start_matches(['+', '-']);
-    match unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
-        true => ReadError::custom("number too large to fit in target type"),
-        false => ReadError::custom("invalid float literal"),
-    }
-}
 
 /// An object whose fields are not known counts as this many fields.
 const UNKNOWN_FIELDS: usize = 16;

@@ -1,7 +1,7 @@
 //! The message of a user's own `Deserialize`.
 
 #[cfg(test)]
-#[cfg(all(feature = "form", feature = "json", feature = "query"))]
+#[cfg(all(feature = "fields", feature = "form", feature = "json", feature = "query"))]
 mod tests;
 
 use std::borrow::Cow;
@@ -47,7 +47,6 @@ impl InputError {
     }
 
     /// The code and the text of an error that became a message of serde.
-    #[cfg(any(feature = "form", feature = "json", feature = "query"))]
     pub(crate) fn in_message(message: &str) -> Option<(String, String)> {
         let mut parts = message.strip_prefix(&**MARK)?.split(END);
         let (code, detail) = (parts.next()?, parts.next()?);

@@ -3,7 +3,7 @@ use serde::{Deserialize, Deserializer};
 use tower::ServiceExt;
 
 use super::*;
-use crate::extract::{InvalidInput, Path};
+use crate::extract::{ByField, InvalidInput, Path};
 use crate::test_log::Log;
 use crate::{Body, Chain, Error, Form, Json, Query};
 
@@ -21,7 +21,7 @@ impl<'de> Deserialize<'de> for Slug {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, crate::Fields)]
 #[allow(dead_code, reason = "only read")]
 struct Page {
     slug: Option<Slug>,
@@ -31,7 +31,7 @@ struct Page {
     ok: bool,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, crate::Fields)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     #[default]
@@ -58,6 +58,12 @@ async fn refusals_help_and_repeat_nothing() {
     let chain = Chain::new()
         .at("/json", |c| c.post(async |_: Json<Page>| "fine"))
         .at("/form", |c| c.post(async |_: Form<Page>| "fine"))
+        .at("/fields/json", |c| c.post(async |_: ByField<Json<Page>>| "fine"))
+        .at("/fields/form", |c| c.post(async |_: ByField<Form<Page>>| "fine"))
+        .at("/slug/{slug}", |c| c.post(async |_: Path<Slug>| "fine"))
+        .at("/kind/{kind}", |c| c.post(async |_: Path<Kind>| "fine"))
+        .at("/fields/slug/{slug}", |c| c.post(async |_: ByField<Path<Page>>| "fine"))
+        .at("/fields/kind/{kind}", |c| c.post(async |_: ByField<Path<Page>>| "fine"))
         .build();
     let forged = "0000000000000000: a\u{1f}SECRET\u{1f}";
     for (field, value, code, detail) in [
@@ -69,9 +75,18 @@ async fn refusals_help_and_repeat_nothing() {
     ] {
         let json = serde_json::json!({ field: value }).to_string();
         let form = serde_html_form::to_string([(field, value)]).unwrap();
+        let form_type = "application/x-www-form-urlencoded";
+        let in_path =
+            percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+        let (path, by_field) =
+            (format!("/{field}/{in_path}"), format!("/fields/{field}/{in_path}"));
         for (path, kind, body) in [
-            ("/json", "application/json", json),
-            ("/form", "application/x-www-form-urlencoded", form),
+            ("/json", "application/json", json.clone()),
+            ("/form", form_type, form.clone()),
+            ("/fields/json", "application/json", json),
+            ("/fields/form", form_type, form),
+            (&*path, "", String::new()),
+            (&*by_field, "", String::new()),
         ] {
             let req = http::Request::post(path).header("content-type", kind);
             let response =

@@ -35,7 +35,7 @@ use crate::{Error, Request};
 /// | compressed, without a layer that decompresses | 415, with `Accept-Encoding` |
 /// | body or part above its limit; too many parts; a part's head above 16 KiB | 413, with the limit |
 /// | `_charset_`, or the charset of a part that is read as text, is not UTF-8 | 415 |
-/// | cut off, or malformed; a name that is not UTF-8, or that a part has twice | 400 |
+/// | cut off, or malformed, also a delimiter right after a part's head; a name that is not UTF-8, or that a part has twice | 400 |
 ///
 /// Names are read as browsers and other clients write them: quoted or not, with `%22`, `%0D` and `%0A` for a quote and a line break, and
 /// `filename*` of RFC 8187. A part without a name, such as one that is not `form-data`, has none here.
@@ -65,8 +65,9 @@ use crate::{Error, Request};
 #[derive(Debug)]
 pub struct Multipart {
     form: multer::Multipart<'static>,
+    boundary: String,
     /// The part that is being read. It must be dropped before the next one is read.
-    field: Option<multer::Field<'static>>,
+    content: Option<Content>,
     /// How many bytes may be read before the head of a part is complete.
     room: Arc<AtomicU64>,
     max: MaxBody,
@@ -82,14 +83,12 @@ impl Multipart {
     /// See the table above.
     pub async fn next_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         let (max, limits) = (self.max, self.limits);
-        let refuse = |error| refuse(&error, max);
-        if let Some(mut field) = self.field.take() {
-            while field.chunk().await.map_err(refuse)?.is_some() {}
+        if let Some(mut content) = self.content.take() {
+            while content.chunk().await?.is_some() {}
         }
         self.room.store(MAX_HEAD, Ordering::Relaxed);
-        let Some(field) = self.form.next_field().await.map_err(refuse)? else {
-            return Ok(None);
-        };
+        let field = self.form.next_field().await.map_err(|error| refuse(&error, max))?;
+        let Some(field) = field else { return Ok(None) };
         self.room.store(u64::MAX, Ordering::Relaxed);
         self.parts += 1;
         if self.parts > limits.parts {
@@ -97,7 +96,9 @@ impl Multipart {
             return Err(error.with_member("limit", limits.parts.to_string()));
         }
         let names = ContentDisposition::of(field.headers())?;
-        let mut part = Part { field: self.field.insert(field), names, ahead: None, max };
+        let delimiter = format!("--{}", self.boundary).into_bytes();
+        let content = Content { field, delimiter, max };
+        let mut part = Part { content: self.content.insert(content), names, ahead: None };
         if part.name() == Some("_charset_") {
             part.check_charset().await?;
         }
@@ -129,8 +130,8 @@ impl<S: Sync> FromRequest<S> for Multipart {
         let stream =
             Paced { body: req.into_body().into_data_stream(), room: room.clone(), pause: false };
         let constraints = Constraints::new().size_limit(sizes);
-        let form = multer::Multipart::with_constraints(stream, boundary, constraints);
-        Ok(Self { form, field: None, room, max, limits, parts: 0 })
+        let form = multer::Multipart::with_constraints(stream, &boundary, constraints);
+        Ok(Self { form, boundary, content: None, room, max, limits, parts: 0 })
     }
 }
 
@@ -149,11 +150,10 @@ fn declared(headers: &HeaderMap) -> u64 {
 /// A part of a [`Multipart`] form: a field, or a file.
 #[derive(Debug)]
 pub struct Part<'a> {
-    field: &'a mut multer::Field<'static>,
+    content: &'a mut Content,
     names: ContentDisposition,
     /// Content that is already read.
     ahead: Option<Bytes>,
-    max: MaxBody,
 }
 
 impl Part<'_> {
@@ -170,12 +170,12 @@ impl Part<'_> {
 
     /// The media type that the client sent. It may not match the content.
     pub fn content_type(&self) -> Option<&str> {
-        self.field.content_type().map(AsRef::as_ref)
+        self.content.field.content_type().map(AsRef::as_ref)
     }
 
     /// The header fields of the part.
     pub fn headers(&self) -> &HeaderMap {
-        self.field.headers()
+        self.content.field.headers()
     }
 
     /// The next piece of the content.
@@ -184,11 +184,10 @@ impl Part<'_> {
     ///
     /// See [`Multipart`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        if let Some(ahead) = self.ahead.take() {
-            return Ok(Some(ahead));
+        match self.ahead.take() {
+            Some(ahead) => Ok(Some(ahead)),
+            None => self.content.chunk().await,
         }
-        let max = self.max;
-        self.field.chunk().await.map_err(|e| refuse(&e, max))
     }
 
     /// Refuses a form whose field `_charset_` names another charset than UTF-8 (RFC 7578, 4.6).
@@ -231,6 +230,37 @@ impl Part<'_> {
         }
         String::from_utf8(self.bytes().await?.into())
             .map_err(|_| Error::new(StatusCode::BAD_REQUEST, "A part of the form is not UTF-8"))
+    }
+}
+
+/// The content of a part.
+#[derive(Debug)]
+struct Content {
+    field: multer::Field<'static>,
+    /// The text with which the content must not begin. It is empty after the beginning was read.
+    delimiter: Vec<u8>,
+    max: MaxBody,
+}
+
+impl Content {
+    /// The next piece. A delimiter right after the head is refused: the part may end there, and then the next one begins, or it may be a part of the
+    /// content. Parsers disagree.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let Some(mut chunk) = self.next().await? else { return Ok(None) };
+        let delimiter = std::mem::take(&mut self.delimiter);
+        while chunk.len() < delimiter.len() && delimiter.starts_with(&chunk) {
+            let Some(more) = self.next().await? else { break };
+            chunk = [chunk, more].concat().into();
+        }
+        if !delimiter.is_empty() && chunk.starts_with(&delimiter) {
+            return Err(malformed());
+        }
+        Ok(Some(chunk))
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let max = self.max;
+        self.field.chunk().await.map_err(|error| refuse(&error, max))
     }
 }
 
@@ -344,8 +374,12 @@ fn refuse(error: &multer::Error, max: MaxBody) -> Error {
         // The limit of a layer further outside, as in `read_body`.
         multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => body_too_large(),
         multer::Error::StreamReadFailed(cause) if is_body_timeout(&**cause) => body_timeout(),
-        _ => Error::new(StatusCode::BAD_REQUEST, "The body is not a complete multipart form"),
+        _ => malformed(),
     }
+}
+
+fn malformed() -> Error {
+    Error::new(StatusCode::BAD_REQUEST, "The body is not a complete multipart form")
 }
 
 /// More bytes than the name of any charset has.

@@ -69,6 +69,50 @@ async fn what_is_no_form_or_too_large_is_refused() {
     }
 }
 
+/// Some parsers read such a part as empty, some take the next part for its content, and some lose the delimiter.
+#[tokio::test]
+async fn a_delimiter_right_after_a_head_is_refused() {
+    let skip = async |mut form: Multipart| -> Result<String, Error> {
+        let mut count = 0;
+        while form.next_part().await?.is_some() {
+            count += 1;
+        }
+        Ok(count.to_string())
+    };
+    let chain = Chain::new().at("/", |c| c.post(list).put(skip)).build();
+    let part = |name: &str, content: &str| {
+        format!("--X\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{content}")
+    };
+    let end = "\r\n--X--\r\n";
+    for (content, status) in [
+        (format!("{}{end}", part("b", "2")), 400),
+        (format!("--X{end}"), 400),
+        (format!("--Xy{end}"), 400),
+        (format!("--X--\r\n{end}"), 400),
+        (format!("\r\n{}{end}", part("b", "2")), 200),
+        (format!("-{end}"), 200),
+        (format!("--{end}"), 200),
+        (format!("--x{end}"), 200),
+        (format!("y--X{end}"), 200),
+        (end.to_owned(), 200),
+    ] {
+        let body = part("a", &content);
+        for method in ["POST", "PUT"] {
+            for size in [1, 2, 7, body.len()] {
+                let pieces: Vec<_> = body
+                    .as_bytes()
+                    .chunks(size)
+                    .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
+                    .collect();
+                let req = Request::builder().method(method).uri("/").header("content-type", KIND);
+                let body = Body::from_stream(stream::iter(pieces));
+                let response = chain.clone().oneshot(req.body(body).unwrap()).await.unwrap();
+                assert_eq!(response.status(), status, "{method} {size} {content:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn names_and_charsets_are_read_or_refused() {
     let chain = Chain::new().post(list).build();
