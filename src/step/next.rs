@@ -4,23 +4,22 @@
 //! [`Next::run`] calls the rest of the chain. The rest is another `Around`, or a path table (next: `chain/table.rs`), or the end of
 //! a scope (`step/end.rs`).
 //!
-//! There are two forms of `Next`. In a [`Middleware`] the type of the rest is known, and the call is direct ([`Direct`]). A
-//! function takes the same `Next<'_>` whatever follows it, so the type of the rest is erased ([`Erased`], [`Indirect`],
-//! [`RestSlot`]).
+//! There are two forms of `Next`. In a [`Middleware`] the type of the rest is known, and the call is direct. A function takes the same
+//! `Next<'_>` whatever follows it, so the type of the rest is erased. `step/reach.rs` has both; to follow a request, read
+//! `self.into_reach().run()` as `tail.call(req, cx)`.
 
 use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use http::{Extensions, HeaderMap, Method, Uri, Version};
-use pin_project_lite::pin_project;
 
 use crate::declare::Declaration;
 use crate::provide::{Provides, Values};
 use crate::route::listing::short_name;
 use crate::route::pattern::rest_after;
+use crate::step::reach::{Direct, Endpoint, Erased, Indirect, Reach, RestSlot};
 use crate::step::route::CurrentRoute;
 use crate::step::tail::{Cx, Tail};
 use crate::{Body, Request, Response};
@@ -244,6 +243,12 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         self.request_mut().body_mut()
     }
 
+    /// The request, as [`request_mut`](Next::request_mut), of a `Next` that no code of a step has had before.
+    #[inline(always)]
+    pub(crate) fn new_request(&mut self) -> &mut Request {
+        self.reach.request_mut()
+    }
+
     /// The request, for code of this crate, which doesn't replace it. Unlike `deref_mut`, it does not clone the extensions. If the request
     /// was replaced, its extensions are merged first.
     #[inline(always)]
@@ -261,13 +266,21 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         self.reach.cx()
     }
 
-    /// The slot in which the rest will run. Pin it, and make the `Next` of a function of it with [`Next::through`].
-    pub(crate) fn into_slot<R, F>(self, run: R) -> (RestSlot<N::Reach<'a>, R, F>, &'a Cx<'a>)
+    /// Moves the request and the rest into a slot, and returns the `Next` that reaches them there, without the type of the rest.
+    /// `run` calls the rest.
+    pub(crate) fn through<'s, R, F>(
+        self,
+        mut slot: Pin<&'s mut RestSlot<N::Reach<'a>, R, F>>,
+        run: R,
+    ) -> Next<'s, Erased, T>
     where
-        R: FnOnce(N::Reach<'a>) -> F,
+        'a: 's,
+        R: FnOnce(N::Reach<'a>) -> F + Send,
+        F: Future<Output = Response> + Send,
     {
         let cx = self.reach.cx();
-        (RestSlot::Waiting { start: Some((self.reach, run)) }, cx)
+        slot.as_mut().begin((self.reach, run));
+        Next { reach: Indirect { slot, cx }, provides: PhantomData }
     }
 
     /// Ends the borrow of the request: if it was replaced, its extensions are merged.
@@ -283,13 +296,6 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
 impl<'a> Next<'a> {
     pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
         Self { reach, provides: PhantomData }
-    }
-}
-
-impl<'a, T> Next<'a, Erased, T> {
-    /// A `Next` that reaches the rest through a slot, without the type of the rest.
-    pub(crate) fn through(slot: Pin<&'a mut (dyn Slot + Send + 'a)>, cx: &'a Cx<'a>) -> Self {
-        Self { reach: Indirect { slot, cx }, provides: PhantomData }
     }
 }
 
@@ -354,174 +360,5 @@ impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
 
     fn into_step<R>(self) -> (M, Option<Declare>) {
         (self, None)
-    }
-}
-
-/// The rest of the chain. [`Next`] calls it directly in a [`Middleware`], and through a pointer in a function.
-///
-/// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
-pub trait Endpoint: Sized + Send + Sync + 'static {
-    #[doc(hidden)]
-    type Reach<'a>: Reach<'a>;
-}
-
-/// A request, with a reference to the rest of the chain.
-#[doc(hidden)]
-pub trait Reach<'a>: Send {
-    fn request(&self) -> &Request;
-    fn request_mut(&mut self) -> &mut Request;
-    fn cx(&self) -> &'a Cx<'a>;
-    fn run(self) -> impl Future<Output = Response> + Send + 'a;
-}
-
-impl<N: Tail> Endpoint for N {
-    type Reach<'a> = Direct<'a, N>;
-}
-
-/// A direct reference to the rest of the chain, whose type is known.
-#[doc(hidden)]
-pub struct Direct<'a, N> {
-    req: &'a mut Request,
-    tail: &'a N,
-    cx: &'a Cx<'a>,
-}
-
-impl<'a, N: Tail> Reach<'a> for Direct<'a, N> {
-    #[inline(always)]
-    fn request(&self) -> &Request {
-        self.req
-    }
-
-    #[inline(always)]
-    fn request_mut(&mut self) -> &mut Request {
-        self.req
-    }
-
-    #[inline(always)]
-    fn cx(&self) -> &'a Cx<'a> {
-        self.cx
-    }
-
-    #[inline(always)]
-    fn run(self) -> impl Future<Output = Response> + Send + 'a {
-        self.tail.call(self.req, self.cx)
-    }
-}
-
-/// The rest of the chain behind a pointer. Functions take this type, which is the same whatever follows them.
-#[derive(Debug)]
-pub struct Erased(());
-
-impl Endpoint for Erased {
-    type Reach<'a> = Indirect<'a>;
-}
-
-/// A reference to the rest of the chain through a [`Slot`].
-#[doc(hidden)]
-pub struct Indirect<'a> {
-    slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
-    cx: &'a Cx<'a>,
-}
-
-impl<'a> Reach<'a> for Indirect<'a> {
-    fn request(&self) -> &Request {
-        self.slot.request()
-    }
-
-    fn request_mut(&mut self) -> &mut Request {
-        self.slot.as_mut().request_mut()
-    }
-
-    fn cx(&self) -> &'a Cx<'a> {
-        self.cx
-    }
-
-    fn run(mut self) -> impl Future<Output = Response> + Send + 'a {
-        self.slot.as_mut().start();
-        Running(self.slot)
-    }
-}
-
-/// Storage for the rest of the chain inside the future of the step that runs it. It replaces a box per step.
-///
-/// A function takes `Next<'_>`, which must not contain the type of the rest. So the caller (`FromFn::call`, for example) pins
-/// a [`RestSlot`] in its own future, where the type of the rest is known, and the `Next` has a pointer to it as `dyn Slot`. The
-/// slot has three states in turn: `Waiting` has the request, and the closure that calls the rest; `Running` has the future of
-/// the rest; `Done` is empty.
-pub(crate) trait Slot {
-    fn request(&self) -> &Request;
-    fn request_mut(self: Pin<&mut Self>) -> &mut Request;
-    /// Changes from `Waiting` to `Running`.
-    fn start(self: Pin<&mut Self>);
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response>;
-    /// Drops the content.
-    fn clear(self: Pin<&mut Self>);
-}
-
-pin_project! {
-    /// See [`Slot`]. `P` has the request, `R` calls the rest, `F` is the future of the rest.
-    #[project = RestSlotProjection]
-    pub(crate) enum RestSlot<P, R, F> {
-        Waiting { start: Option<(P, R)> },
-        Running { #[pin] rest: F },
-        Done,
-    }
-}
-
-impl<'a, P, R, F> Slot for RestSlot<P, R, F>
-where
-    P: Reach<'a>,
-    R: FnOnce(P) -> F,
-    F: Future<Output = Response>,
-{
-    fn request(&self) -> &Request {
-        match self {
-            Self::Waiting { start: Some((reach, _)) } => reach.request(),
-            // A slot leaves `Waiting` only by `start`, and `run` consumes the `Next` before it calls `start`.
-            _ => unreachable!("`run` consumes the only `Next` that leads here"),
-        }
-    }
-
-    fn request_mut(self: Pin<&mut Self>) -> &mut Request {
-        match self.project() {
-            RestSlotProjection::Waiting { start: Some((reach, _)) } => reach.request_mut(),
-            _ => unreachable!("`run` consumes the only `Next` that leads here"),
-        }
-    }
-
-    fn start(mut self: Pin<&mut Self>) {
-        if let RestSlotProjection::Waiting { start } = self.as_mut().project()
-            && let Some((reach, run)) = start.take()
-        {
-            self.set(Self::Running { rest: run(reach) });
-        }
-    }
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        match self.project() {
-            RestSlotProjection::Running { rest } => rest.poll(cx),
-            _ => Poll::Pending,
-        }
-    }
-
-    fn clear(mut self: Pin<&mut Self>) {
-        self.set(Self::Done);
-    }
-}
-
-/// The future of the rest, which is in a slot. Dropping it drops the rest at once, also if the slot lives longer.
-struct Running<'a>(Pin<&'a mut (dyn Slot + Send + 'a)>);
-
-impl Future for Running<'_> {
-    type Output = Response;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.as_mut().clear();
     }
 }
