@@ -1,5 +1,7 @@
 //! HTML forms.
 
+use std::future::Future;
+
 use axum_core::extract::FromRequest;
 use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
@@ -59,19 +61,8 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
-    async fn read(req: &mut Request) -> Result<RawInput, Error> {
-        if [Method::GET, Method::HEAD].contains(req.method()) {
-            let source = RawInput::query(req.uri().clone()).with_brackets(req.extensions());
-            return Ok(source.under((&*req).into()));
-        }
-        if !ContentType::is_form_body(req.headers()) {
-            let detail = "The content type must be application/x-www-form-urlencoded, in UTF-8";
-            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-                .with_header(ACCEPT, FORM_URLENCODED));
-        }
-        refuse_encoded(req.headers())?;
-        let source = RawInput::body(read_body(req).await?).with_brackets(req.extensions());
-        Ok(source.under((&*req).into()))
+    fn read(req: &mut Request) -> impl Future<Output = Result<RawInput, Error>> + Send {
+        read_form(req)
     }
 
     fn parse(source: &RawInput) -> Result<Self, Error> {
@@ -88,5 +79,21 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
 }
 
 super::from_body!(Form);
+
+/// Reads the input. Unlike `Form::read`, it is compiled once for all types.
+async fn read_form(req: &mut Request) -> Result<RawInput, Error> {
+    if [Method::GET, Method::HEAD].contains(req.method()) {
+        let source = RawInput::query(req.uri().clone()).with_brackets(req.extensions());
+        return Ok(source.under((&*req).into()));
+    }
+    if !ContentType::is_form_body(req.headers()) {
+        let detail = "The content type must be application/x-www-form-urlencoded, in UTF-8";
+        return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+            .with_header(ACCEPT, FORM_URLENCODED));
+    }
+    refuse_encoded(req.headers())?;
+    let source = RawInput::body(read_body(req).await?).with_brackets(req.extensions());
+    Ok(source.under((&*req).into()))
+}
 
 const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");

@@ -1,6 +1,7 @@
 //! JSON bodies.
 
 use std::borrow::Cow;
+use std::future::Future;
 use std::io::{self, Write};
 
 use axum_core::extract::{FromRequest, OptionalFromRequest};
@@ -87,7 +88,36 @@ fn read<T: DeserializeOwned>(text: &[u8], source: &RawInput, budget: Budget) -> 
     match data.and_then(|data| reader.end().map(|()| data)) {
         _ if budget.is_exceeded() => Err(source.too_many_values()),
         Ok(data) => Ok(data),
-        Err(error) => Err(explain::<T>(text, source, &error)),
+        Err(error) => Err(explain(text, source, &error, path_of_error::<T>)),
+    }
+}
+
+/// Parses the text again, and returns the error with its path.
+type PathOfError = fn(&[u8], &Budget) -> Option<serde_path_to_error::Error<serde_json::Error>>;
+
+fn path_of_error<T: DeserializeOwned>(
+    text: &[u8],
+    budget: &Budget,
+) -> Option<serde_path_to_error::Error<serde_json::Error>> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    serde_path_to_error::deserialize::<_, T>(Objects::new(&mut reader, budget)).err()
+}
+
+/// Reads the body. Unlike `Json::read`, it is compiled once for all types.
+async fn read_text(req: &mut Request) -> Result<RawInput, Error> {
+    if !ContentType::is_json_body(req.headers()) && !TextAsJson::allows((&*req).into()) {
+        let detail = "The content type must be application/json, in UTF-8";
+        return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+            .with_header(ACCEPT, APPLICATION_JSON));
+    }
+    refuse_encoded(req.headers())?;
+    Ok(RawInput::body(read_body(req).await?).under((&*req).into()))
+}
+
+fn budget(source: &RawInput) -> Budget {
+    match source.max_values() {
+        Some(max) => Budget::new(max, source.bytes().len()),
+        None => Budget::counted(source.value_limit().saturating_mul(NOT_VALIDATED)),
     }
 }
 
@@ -98,10 +128,11 @@ fn without_mark(text: &[u8]) -> &[u8] {
 
 /// Parses the text again to find out where it fails. To track the path costs too much for valid input.
 #[cold]
-fn explain<T: DeserializeOwned>(
+fn explain(
     text: &[u8],
     source: &RawInput,
     error: &serde_json::Error,
+    path_of_error: PathOfError,
 ) -> Error {
     match error.classify() {
         Category::Eof if text.trim_ascii().is_empty() => {
@@ -120,16 +151,14 @@ fn explain<T: DeserializeOwned>(
             )
         }
         Category::Data | Category::Syntax | Category::Io => {
-            let mut reader = serde_json::Deserializer::from_slice(text);
             let budget = Budget::traced();
-            let data = serde_path_to_error::deserialize::<_, T>(Objects::new(&mut reader, &budget));
-            let error = match data {
-                Err(found) => {
+            let error = match path_of_error(text, &budget) {
+                Some(found) => {
                     let message = found.inner().to_string();
                     let trace = budget.into_trace();
                     field_error(source, Location::Body, found.path(), &trace, &message)
                 }
-                Ok(_) => FieldError::new(Location::Body, "invalid", "Is not valid"),
+                None => FieldError::new(Location::Body, "invalid", "Is not valid"),
             };
             wrong_form(source, error)
         }
@@ -151,22 +180,12 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
-    async fn read(req: &mut Request) -> Result<RawInput, Error> {
-        if !ContentType::is_json_body(req.headers()) && !TextAsJson::allows((&*req).into()) {
-            let detail = "The content type must be application/json, in UTF-8";
-            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-                .with_header(ACCEPT, APPLICATION_JSON));
-        }
-        refuse_encoded(req.headers())?;
-        Ok(RawInput::body(read_body(req).await?).under((&*req).into()))
+    fn read(req: &mut Request) -> impl Future<Output = Result<RawInput, Error>> + Send {
+        read_text(req)
     }
 
     fn parse(source: &RawInput) -> Result<Self, Error> {
-        let budget = match source.max_values() {
-            Some(max) => Budget::new(max, source.bytes().len()),
-            None => Budget::counted(source.value_limit().saturating_mul(NOT_VALIDATED)),
-        };
-        read(source.bytes(), source, budget).map(Self)
+        read(source.bytes(), source, budget(source)).map(Self)
     }
 
     fn document(source: &RawInput) -> Option<Document<'_>> {
@@ -199,14 +218,8 @@ impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequest<S> for Json<T> {
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         let mut text = JsonText::default();
-        match serde_json::to_writer(&mut text, &self.0) {
-            Ok(()) => {
-                let mut response = Response::new(Body::from(text.into_bytes()));
-                response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
-                response
-            }
-            Err(error) => Error::from(error).into_response(),
-        }
+        let written = serde_json::to_writer(&mut text, &self.0);
+        text.into_response(written)
     }
 }
 
@@ -225,6 +238,18 @@ impl Default for JsonText {
 }
 
 impl JsonText {
+    #[inline]
+    fn into_response(self, written: serde_json::Result<()>) -> Response {
+        match written {
+            Ok(()) => {
+                let mut response = Response::new(Body::from(self.into_bytes()));
+                response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
+                response
+            }
+            Err(error) => Error::from(error).into_response(),
+        }
+    }
+
     fn into_bytes(self) -> Bytes {
         match self.short.get(..self.length) {
             Some(short) => Bytes::copy_from_slice(short),

@@ -114,7 +114,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
 }
 
 /// Whether a visitor expects a struct, as visitors that serde derives report it.
-fn expects_struct<'de>(visitor: &impl Visitor<'de>) -> bool {
+fn expects_struct(visitor: &dyn de::Expected) -> bool {
     /// Compares the first bytes that are written with `struct `, without allocating.
     struct StructPrefix<'p>(&'p [u8]);
 
@@ -131,7 +131,7 @@ fn expects_struct<'de>(visitor: &impl Visitor<'de>) -> bool {
     }
 
     let mut prefix = StructPrefix(b"struct ");
-    write!(prefix, "{}", visitor as &dyn de::Expected).is_ok() && prefix.0.is_empty()
+    write!(prefix, "{visitor}").is_ok() && prefix.0.is_empty()
 }
 
 #[cold]

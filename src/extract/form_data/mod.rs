@@ -11,7 +11,7 @@ use percent_encoding::percent_decode;
 use serde_core::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use self::names::Ignored;
+use self::names::{Ignored, RootNames};
 use self::reader::{NameError, Pair, Problem, ReadError, Reader};
 use crate::Error;
 use crate::extract::budget::{Budget, Depth};
@@ -24,57 +24,118 @@ use crate::extract::{BracketSyntax, Document, FieldError, Location, RawInput};
 /// Parses pairs of names and values (URL standard, 5.1).
 ///
 /// A name may be repeated if the field is a list. An empty value is `None` if the field is optional and not a text.
+///
+/// Only what depends on `T` is in this function: it is compiled for each type.
 pub(crate) fn parse<T: DeserializeOwned>(
     location: Location,
     status: StatusCode,
     source: &RawInput,
 ) -> Result<T, Error> {
-    let text = source.bytes();
-    let max = source.value_limit();
-    // Each pair takes at least one byte, so a short text can't have too many.
-    if text.len() >= max && text.iter().filter(|byte| **byte == b'&').count() >= max {
-        return Err(source.too_many_values());
-    }
-    if !is_utf8(text) {
-        let text = match location {
-            Location::Query => "The query is not UTF-8",
-            _ => "The form is not UTF-8",
-        };
-        return Err(source.translated(Error::new(StatusCode::BAD_REQUEST, text)));
-    }
-    let marks = Marks::of(text);
-    let syntax = source.bracket_syntax().filter(|syntax| !syntax.is_literal());
+    let form = Form::new(location, status, source)?;
     // For most input the reader below is not needed. It reads what this one does, with more types.
-    if syntax.is_none()
-        && !marks.has_brackets
-        && !marks.has_odd_numbers
-        && let Ok(data) = serde_html_form::from_bytes(text)
+    if form.is_plain
+        && let Ok(data) = serde_html_form::from_bytes(source.bytes())
     {
         return Ok(data);
     }
-    let pairs = reader::pairs(text);
-    let refuse = |error| source.refuse(status, wrong_form(location), vec![error]);
-    match syntax {
-        Some(syntax) => check_names(location, &pairs, syntax).map_err(refuse)?,
-        None if source.bracket_syntax().is_none() && marks.has_brackets => {
-            check_ignored::<T>(location, &pairs).map_err(refuse)?;
-        }
-        None => {}
-    }
-    let budget = match source.max_values() {
-        Some(max) if syntax.is_some() => Budget::new(max, text.len()),
-        _ => Budget::unlimited(),
-    };
-    let items = reader::items(&pairs);
-    let reader = Reader::root(&items, syntax, Depth::root(&budget));
+    let pairs = form.pairs(names::at_root::<T>)?;
+    let (items, budget) = (reader::items(&pairs), form.budget());
+    let reader = Reader::root(&items, form.syntax, Depth::root(&budget));
     match T::deserialize(reader) {
-        _ if budget.is_exceeded() => Err(source.too_many_values()),
-        Ok(data) => Ok(data),
-        Err(error) if error.problem == Some(Problem::Buffered) => {
-            Err(Error::internal(format!("{}: {BUFFERED}", std::any::type_name::<T>())))
+        Ok(data) if !budget.is_exceeded() => Ok(data),
+        result => {
+            let type_of_data = std::any::type_name::<T>();
+            Err(form.refuse(result.err(), &budget, reader, type_of_data, path_of_error::<T>))
         }
-        Err(_) => Err(refuse(explain::<T>(source, location, reader))),
     }
+}
+
+/// An input, and how it is read.
+struct Form<'s> {
+    location: Location,
+    status: StatusCode,
+    source: &'s RawInput,
+    /// `None` if brackets have no meaning.
+    syntax: Option<BracketSyntax>,
+    has_brackets: bool,
+    /// Whether `serde_html_form` reads it as this module does.
+    is_plain: bool,
+}
+
+impl<'s> Form<'s> {
+    /// Checks the text as a whole.
+    fn new(location: Location, status: StatusCode, source: &'s RawInput) -> Result<Self, Error> {
+        let text = source.bytes();
+        let max = source.value_limit();
+        // Each pair takes at least one byte, so a short text can't have too many.
+        if text.len() >= max && text.iter().filter(|byte| **byte == b'&').count() >= max {
+            return Err(source.too_many_values());
+        }
+        if !is_utf8(text) {
+            let text = match location {
+                Location::Query => "The query is not UTF-8",
+                _ => "The form is not UTF-8",
+            };
+            return Err(source.translated(Error::new(StatusCode::BAD_REQUEST, text)));
+        }
+        let Marks { has_brackets, has_odd_numbers } = Marks::of(text);
+        let syntax = source.bracket_syntax().filter(|syntax| !syntax.is_literal());
+        let is_plain = syntax.is_none() && !has_brackets && !has_odd_numbers;
+        Ok(Self { location, status, source, syntax, has_brackets, is_plain })
+    }
+
+    /// The pairs, after a check of their names. `at_root` returns the names that the type has at its root.
+    fn pairs(&self, at_root: fn() -> Option<RootNames>) -> Result<Vec<Pair<'s>>, Error> {
+        let pairs = reader::pairs(self.source.bytes());
+        let checked = match self.syntax {
+            Some(syntax) => check_names(self.location, &pairs, syntax),
+            None if self.source.bracket_syntax().is_none() && self.has_brackets => {
+                check_ignored(self.location, &pairs, at_root)
+            }
+            None => Ok(()),
+        };
+        checked.map(|()| pairs).map_err(|error| self.wrong(error))
+    }
+
+    fn budget(&self) -> Budget {
+        match self.source.max_values() {
+            Some(max) if self.syntax.is_some() => Budget::new(max, self.source.bytes().len()),
+            _ => Budget::unlimited(),
+        }
+    }
+
+    /// The refusal of an input that could not be read, or has too many values.
+    #[cold]
+    fn refuse(
+        &self,
+        error: Option<ReadError>,
+        budget: &Budget,
+        reader: Reader<'_, '_, '_>,
+        type_of_data: &str,
+        path_of_error: PathOfError,
+    ) -> Error {
+        match error {
+            Some(error) if !budget.is_exceeded() => match error.problem {
+                Some(Problem::Buffered) => Error::internal(format!("{type_of_data}: {BUFFERED}")),
+                _ => self.wrong(explain(self.source, self.location, reader, path_of_error)),
+            },
+            _ => self.source.too_many_values(),
+        }
+    }
+
+    fn wrong(&self, error: FieldError) -> Error {
+        self.source.refuse(self.status, wrong_form(self.location), vec![error])
+    }
+}
+
+/// Reads the pairs again, and returns the error with its path.
+type PathOfError = fn(Reader<'_, '_, '_>, &Budget) -> Option<serde_path_to_error::Error<ReadError>>;
+
+fn path_of_error<T: DeserializeOwned>(
+    reader: Reader<'_, '_, '_>,
+    budget: &Budget,
+) -> Option<serde_path_to_error::Error<ReadError>> {
+    serde_path_to_error::deserialize::<_, T>(Objects::new(reader, budget)).err()
 }
 
 /// The pairs as a tree, after they were refused. `None` if a name has brackets that do not match, or too many of them.
@@ -135,9 +196,10 @@ fn check_names(
 }
 
 /// Refuses a list that was sent in brackets, which would be empty.
-fn check_ignored<T: DeserializeOwned>(
+fn check_ignored(
     location: Location,
     pairs: &[Pair<'_>],
+    at_root: fn() -> Option<RootNames>,
 ) -> Result<(), FieldError> {
     let mut names = pairs.iter().map(|pair| &*pair.name).filter(|name| name.ends_with(']'));
     // Few forms have such a name.
@@ -145,7 +207,8 @@ fn check_ignored<T: DeserializeOwned>(
     let detail = "Is sent with brackets in its name, which are not supported here: \
         for a list, repeat the name without brackets";
     let error = FieldError::new(location, "brackets", detail);
-    let (error, field) = match names::ignored::<T>(std::iter::once(first).chain(names)) {
+    let Some(known) = at_root() else { return Ok(()) };
+    let (error, field) = match names::ignored(known, std::iter::once(first).chain(names)) {
         None => return Ok(()),
         Some(Ignored::Field(field)) => (error.at(field), field),
         Some(Ignored::Unknown) => (error, ""),
@@ -160,14 +223,14 @@ fn check_ignored<T: DeserializeOwned>(
 
 /// Reads the pairs again to find out where this fails.
 #[cold]
-fn explain<T: DeserializeOwned>(
+fn explain(
     source: &RawInput,
     location: Location,
     reader: Reader<'_, '_, '_>,
+    path_of_error: PathOfError,
 ) -> FieldError {
     let budget = Budget::traced();
-    let traced = Objects::new(reader, &budget);
-    let Err(found) = serde_path_to_error::deserialize::<_, T>(traced) else {
+    let Some(found) = path_of_error(reader, &budget) else {
         return FieldError::new(location, "invalid", "Is not valid");
     };
     let trace = budget.into_trace();

@@ -5,22 +5,28 @@ use std::fmt;
 use serde_core::de::{self, DeserializeOwned, Deserializer, Expected, Visitor};
 use serde_core::forward_to_deserialize_any;
 
-/// A name in brackets that a `T` would ignore, although its text may be one of the fields of a `T`.
+/// A name in brackets that a type would ignore, although its text may be one of its fields.
 pub(super) enum Ignored {
     Field(&'static str),
     /// The type does not report its fields.
     Unknown,
 }
 
-/// The first of `names` that a `T` would ignore.
-pub(super) fn ignored<'n, T: DeserializeOwned>(
+/// The names that a `T` has at its root.
+pub(super) fn at_root<T: DeserializeOwned>() -> Option<RootNames> {
+    T::deserialize(Root).err()
+}
+
+/// The first of `names` that a type with these names at its root would ignore.
+pub(super) fn ignored<'n>(
+    known: RootNames,
     names: impl Iterator<Item = &'n str>,
 ) -> Option<Ignored> {
     let mut bases = names.filter(|name| name.ends_with(']')).filter_map(|name| {
         let (base, _) = name.split_once('[')?;
         (!base.is_empty()).then_some((name, base))
     });
-    match T::deserialize(Root).err()? {
+    match known {
         RootNames::Any => None,
         RootNames::Unknown => bases.next().map(|_| Ignored::Unknown),
         RootNames::Fields(fields) => {
@@ -37,8 +43,9 @@ pub(super) fn ignored<'n, T: DeserializeOwned>(
 /// Fails with the names that a type has at its root.
 struct Root;
 
+/// The names that a type has at its root.
 #[derive(Debug)]
-enum RootNames {
+pub(super) enum RootNames {
     Fields(&'static [&'static str]),
     /// It takes every name, as a map does.
     Any,

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use percent_encoding::percent_decode;
 use serde_core::de::value::{Error as ValueError, MapDeserializer, SeqDeserializer};
@@ -210,36 +211,126 @@ impl<'p, 'de, 'b> Reader<'p, 'de, 'b> {
         Reader { items, syntax: self.syntax, depth, is_root: false }
     }
 
+    // The methods of `Deserializer` are compiled for each type. What does not depend on the type is in methods of its own.
+
     fn visit_members<V: Visitor<'de>>(
         self,
         fields: usize,
         visitor: V,
     ) -> Result<V::Value, ReadError> {
+        let (level, depth) = self.checked_members(fields, &visitor)?;
+        visitor.visit_map(MapDeserializer::new(Values::new(&level, self, depth)))
+    }
+
+    fn checked_members(
+        &self,
+        fields: usize,
+        expected: &dyn Expected,
+    ) -> Result<(Level<'p, 'de>, Depth<'b>), ReadError> {
         if let Shape::Values = self.shape()? {
-            return Err(ReadError::invalid_type(Unexpected::Other("text"), &visitor));
+            return Err(ReadError::invalid_type(Unexpected::Other("text"), expected));
         }
         let level = self.members();
         if !self.is_root && level.items.iter().any(|item| item.segment.is_empty()) {
-            return Err(ReadError::invalid_type(Unexpected::Seq, &visitor));
+            return Err(ReadError::invalid_type(Unexpected::Seq, expected));
         }
         self.depth.spend::<ReadError>(fields.max(level.groups.len()))?;
         let depth = self.depth.inside_struct::<ReadError>()?;
-        let members = level.iter().map(|(name, items)| (name, self.inside(items, depth)));
-        visitor.visit_map(MapDeserializer::new(members))
+        Ok((level, depth))
     }
 
     fn visit_list<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         if self.is_root {
-            let whole = |item: &Item<'p, 'de>| Item { segment: item.rest, rest: "", ..*item };
-            let items: Vec<_> = self.items.iter().map(whole).collect();
-            let one = |item| self.inside(std::slice::from_ref(item), self.depth);
-            let pairs = items.iter().map(|item| (item.segment, one(item)));
-            return visitor.visit_seq(MapDeserializer::new(pairs));
+            let level = self.whole_pairs();
+            return visitor.visit_seq(MapDeserializer::new(Values::new(&level, self, self.depth)));
         }
+        let level = self.counted_list()?;
+        visitor.visit_seq(SeqDeserializer::new(Items(Values::new(&level, self, self.depth))))
+    }
+
+    /// The pairs of a root as a list, each with its whole name.
+    fn whole_pairs(&self) -> Level<'p, 'de> {
+        let whole = |item: &Item<'p, 'de>| Item { segment: item.rest, rest: "", ..*item };
+        Level::by(self.items.iter().map(whole).collect(), |_, _| false)
+    }
+
+    fn counted_list(&self) -> Result<Level<'p, 'de>, ReadError> {
         let level = self.list()?;
         self.depth.spend::<ReadError>(level.groups.len())?;
-        let items = level.iter().map(|(_, items)| self.inside(items, self.depth));
-        visitor.visit_seq(SeqDeserializer::new(items))
+        Ok(level)
+    }
+
+    fn number<N: FromStr<Err: fmt::Display>>(
+        &self,
+        expected: &dyn Expected,
+    ) -> Result<N, ReadError> {
+        self.text(expected)?.parse().map_err(ReadError::custom)
+    }
+
+    fn bool(&self, expected: &dyn Expected) -> Result<bool, ReadError> {
+        if let [hidden, ticked] = self.items
+            && let Shape::Values = self.shape()?
+            && hidden.text() == "false"
+            && ["true", "on"].contains(&&*ticked.text())
+        {
+            return Ok(true);
+        }
+        match &*self.text(expected)? {
+            "true" | "on" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(ReadError::invalid_value(Unexpected::Other("text"), &"a boolean")),
+        }
+    }
+
+    /// Whether the names below it are those of a list.
+    fn has_items(&self) -> bool {
+        let is_item = |item: &Item<'_, '_>| item.segment.is_empty() || is_index(item.segment);
+        !self.is_root && self.split().iter().all(is_item)
+    }
+}
+
+/// The values of a [`Level`], with their names.
+struct Values<'n, 'p, 'de, 'b> {
+    level: &'n Level<'p, 'de>,
+    /// The index of the next group.
+    next: usize,
+    outer: Reader<'p, 'de, 'b>,
+    depth: Depth<'b>,
+}
+
+impl<'n, 'p, 'de, 'b> Values<'n, 'p, 'de, 'b> {
+    fn new(level: &'n Level<'p, 'de>, outer: Reader<'p, 'de, 'b>, depth: Depth<'b>) -> Self {
+        Self { level, next: 0, outer, depth }
+    }
+}
+
+impl<'n, 'de, 'b> Iterator for Values<'n, '_, 'de, 'b> {
+    type Item = (&'n str, Reader<'n, 'de, 'b>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, items) = self.level.group(self.next)?;
+        self.next += 1;
+        Some((name, self.outer.inside(items, self.depth)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.level.groups.len().saturating_sub(self.next);
+        (left, Some(left))
+    }
+}
+
+/// The values without their names.
+struct Items<'n, 'p, 'de, 'b>(Values<'n, 'p, 'de, 'b>);
+
+impl<'n, 'de, 'b> Iterator for Items<'n, '_, 'de, 'b> {
+    type Item = Reader<'n, 'de, 'b>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(_, value)| value)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }
 
@@ -275,10 +366,13 @@ impl<'p, 'de> Level<'p, 'de> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[Item<'p, 'de>])> {
-        self.groups.iter().filter_map(|group| {
-            let items = self.items.get(group.clone())?;
-            Some((items.first()?.segment, items))
-        })
+        (0..self.groups.len()).filter_map(|index| self.group(index))
+    }
+
+    /// A value by its index, with its name.
+    fn group(&self, index: usize) -> Option<(&str, &[Item<'p, 'de>])> {
+        let items = self.items.get(self.groups.get(index)?.clone())?;
+        Some((items.first()?.segment, items))
     }
 }
 
@@ -314,7 +408,7 @@ pub(crate) fn is_index(segment: &str) -> bool {
 macro_rules! integers {
     ($($method:ident $visit:ident $kind:ident,)*) => { $(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-            let number = self.text(&visitor)?.parse::<$kind>().map_err(ReadError::custom)?;
+            let number = self.number::<$kind>(&visitor)?;
             visitor.$visit(number)
         }
     )* };
@@ -362,18 +456,8 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de, '_> {
 
     /// A checkbox sends `on` if it is ticked. A hidden field beside it sends `false` before it.
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if let [hidden, ticked] = self.items
-            && let Shape::Values = self.shape()?
-            && hidden.text() == "false"
-            && ["true", "on"].contains(&&*ticked.text())
-        {
-            return visitor.visit_bool(true);
-        }
-        match &*self.text(&visitor)? {
-            "true" | "on" => visitor.visit_bool(true),
-            "false" => visitor.visit_bool(false),
-            _ => Err(ReadError::invalid_value(Unexpected::Other("text"), &"a boolean")),
-        }
+        let value = self.bool(&visitor)?;
+        visitor.visit_bool(value)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -434,11 +518,10 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de, '_> {
 
     /// The type does not determine the kind: a buffer of serde, for instance.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let is_list = |item: &Item<'_, '_>| item.segment.is_empty() || is_index(item.segment);
         match (self.shape()?, self.items) {
             (Shape::Values, [_]) => self.deserialize_str(visitor),
             (Shape::Values, _) => self.visit_list(visitor),
-            _ if !self.is_root && self.split().iter().all(is_list) => self.visit_list(visitor),
+            _ if self.has_items() => self.visit_list(visitor),
             _ => self.visit_members(UNKNOWN_FIELDS, visitor),
         }
     }
