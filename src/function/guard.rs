@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use axum_core::response::IntoResponse;
 use pin_project_lite::pin_project;
 
 use crate::Response;
@@ -66,7 +67,8 @@ pub trait Guard<A>: Send + Sync + 'static {
     fn own(self) -> Self::Own;
 
     #[doc(hidden)]
-    fn check(&self, args: A) -> impl Future<Output = Result<Self::Value, Response>> + Send;
+    fn check(&self, args: A)
+    -> impl Future<Output = Result<Self::Value, impl IntoResponse>> + Send;
 }
 
 /// A guard as a step.
@@ -103,7 +105,7 @@ where
                 return (next, Ok(value));
             }
             let checked = match R::take(next.request_mut(), cx).await {
-                Ok(Passing(args)) => self.f.check(args).await,
+                Ok(Passing(args)) => self.f.check(args).await.map_err(IntoResponse::into_response),
                 Err(refusal) => Err(refusal),
             };
             (next, checked.map_err(Refusal::by_function::<F>))

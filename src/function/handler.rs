@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::marker::PhantomData;
 
+use axum_core::response::IntoResponse;
+
 use crate::Response;
 use crate::declare::documents::{Handles, Passes};
 use crate::function::arguments::{Ending, Passing, TakeAll};
@@ -28,7 +30,8 @@ pub trait HandlerFn<A, S, M>: Send + Sync + 'static {
 
     fn own(self) -> Self::Own;
 
-    fn invoke(&self, args: A) -> impl Future<Output = Response> + Send;
+    /// It is no `async fn`, whose future would contain that of the function, as a second one for each handler.
+    fn invoke(&self, args: A) -> impl Future<Output: IntoResponse> + Send;
 }
 
 /// The argument of [`Chain::get`](crate::Chain::get) and of the other methods that add a handler.
@@ -134,7 +137,7 @@ where
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
         let cx = next.cx();
         match R::take(next.request_mut(), cx).await {
-            Ok(args) => self.f.invoke(args.into_inner()).await,
+            Ok(args) => self.f.invoke(args.into_inner()).await.into_response(),
             Err(refusal) => Refusal::by_function::<F>(refusal),
         }
     }

@@ -85,7 +85,7 @@ where
             Err(refusal) => return Refusal::by_function::<F>(refusal),
         };
         // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
-        let (slot, cx) = next.into_slot(Reach::run);
+        let (slot, cx) = next.into_slot(|reach| reach.run());
         self.f.invoke(args, Next::through(std::pin::pin!(slot), cx)).await.into_response()
     }
 
@@ -162,7 +162,7 @@ where
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
-        let (slot, cx) = next.into_slot(Reach::run);
+        let (slot, cx) = next.into_slot(|reach| reach.run());
         (self.0)(Next::through(std::pin::pin!(slot), cx)).await.into_response()
     }
 

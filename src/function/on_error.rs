@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 
+use axum_core::response::IntoResponse;
 use http::header::{HeaderName, SET_COOKIE, VARY};
 
 use crate::function::arguments::{Passing, TakeAll};
@@ -51,7 +52,7 @@ where
             // An argument refused the request. The error is more important than this refusal: it stays as it is.
             return response;
         };
-        let mut rendered = self.render.invoke(args).await;
+        let mut rendered = self.render.invoke(args).await.into_response();
         keep_fields(&response, &mut rendered);
         if let Some(refusal) = Refusal::of(&response) {
             rendered = refusal.clone().mark(rendered);

@@ -52,8 +52,11 @@ macro_rules! passing {
             }
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
-            async fn check(&self, ($($arg,)*): ($($arg,)*)) -> Result<T, Response> {
-                self($($arg,)*).await.map_err(IntoResponse::into_response)
+            fn check(
+                &self,
+                ($($arg,)*): ($($arg,)*),
+            ) -> impl Future<Output = Result<T, impl IntoResponse>> + Send {
+                self($($arg,)*)
             }
         }
 
@@ -115,8 +118,11 @@ macro_rules! ending {
             }
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
-            async fn invoke(&self, ($($arg,)* $last,): ($($arg,)* $last,)) -> Response {
-                self($($arg,)* $last).await.into_response()
+            fn invoke(
+                &self,
+                ($($arg,)* $last,): ($($arg,)* $last,),
+            ) -> impl Future<Output: IntoResponse> + Send {
+                self($($arg,)* $last)
             }
         }
 
@@ -189,7 +195,7 @@ where
         self
     }
 
-    async fn invoke(&self, (): ()) -> Response {
-        self().await.into_response()
+    fn invoke(&self, (): ()) -> impl Future<Output: IntoResponse> + Send {
+        self()
     }
 }

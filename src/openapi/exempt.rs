@@ -5,6 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
+use axum_core::response::IntoResponse;
 use tower::Service;
 
 use crate::chain::list::BoxSteps;
@@ -179,7 +180,7 @@ impl<F: Guard<A>, A> Guard<A> for Undescribed<F> {
         self
     }
 
-    fn check(&self, args: A) -> impl Future<Output = Result<F::Value, Response>> + Send {
+    fn check(&self, args: A) -> impl Future<Output = Result<F::Value, impl IntoResponse>> + Send {
         self.0.check(args)
     }
 }

@@ -1,10 +1,12 @@
 //! Handlers that run to completion even if their client disconnects.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
+use axum_core::response::IntoResponse;
+
 use super::background::DetachedSlots;
-use crate::Response;
 use crate::function::handler::HandlerFn;
 use crate::route::listing::short_name;
 
@@ -99,12 +101,14 @@ where
         self
     }
 
-    async fn invoke(&self, args: A) -> Response {
-        let slot = match self.slots.take() {
-            Ok(slot) => slot,
-            Err(refusal) => return refusal,
-        };
-        let handler = self.handler.clone();
-        slot.run(async move { handler.invoke(args).await }).await
+    fn invoke(&self, args: A) -> impl Future<Output: IntoResponse> + Send {
+        async move {
+            let slot = match self.slots.take() {
+                Ok(slot) => slot,
+                Err(refusal) => return refusal,
+            };
+            let handler = self.handler.clone();
+            slot.run(async move { handler.invoke(args).await.into_response() }).await
+        }
     }
 }
