@@ -497,8 +497,11 @@ impl Planner {
     /// are written before a handler of the pattern take part, if the pattern has one for this method.
     fn matching(&self, own: &[usize], anywhere: &[usize], method: Option<&Method>) -> Vec<usize> {
         let answers = |&handler: &usize| {
-            let answered = self.handlers[handler].method.as_ref();
-            answered.is_none_or(|answered| Some(answered) == method)
+            let handler = &self.handlers[handler];
+            match &handler.method {
+                Some(answered) => Some(answered) == method,
+                None => method != Some(&Method::CONNECT) || handler.takes_part_in_connect(),
+            }
         };
         let mut steps: Vec<usize> = own.iter().copied().filter(answers).collect();
         let last = steps.last().copied().unwrap_or(usize::MAX);
@@ -523,11 +526,7 @@ impl Planner {
         automatic: bool,
         route: Option<usize>,
     ) -> usize {
-        // A handler that passes the request on may be a check in front of the service.
-        let takes_part = |&handler: &usize| {
-            let Registered { tunnels, passes, .. } = self.handlers[handler];
-            tunnels || passes
-        };
+        let takes_part = |&handler: &usize| self.handlers[handler].takes_part_in_connect();
         let steps: Vec<usize> = any.iter().copied().filter(takes_part).collect();
         if let Some(&last) = steps.iter().rfind(|&&handler| self.handlers[handler].tunnels) {
             let last = self.handlers[last].scope;

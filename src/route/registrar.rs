@@ -408,6 +408,14 @@ pub(super) struct Registered {
     pub(super) settings: Settings,
 }
 
+impl Registered {
+    /// Whether a handler for every method takes part in answering CONNECT. One that passes requests on may be a check in front of a handler that
+    /// answers it.
+    pub(super) fn takes_part_in_connect(&self) -> bool {
+        self.tunnels || self.passes
+    }
+}
+
 /// A middleware that must cover at least one handler after it in its scope. `planner.rs` checks this.
 pub(super) struct Covers {
     pub(super) step: u32,
