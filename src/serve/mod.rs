@@ -42,6 +42,7 @@
 //! | --- | --- |
 //! | the service panics | 500 `application/problem+json`; the connection stays open |
 //! | a response has a wrong `Content-Length` | the right one, and `Connection: close` on HTTP/1. A body whose length is unknown before is broken off when it is longer or shorter than declared. The server logs it at level `ERROR` |
+//! | a response has a `Transfer-Encoding`, such as one that a handler passes on from another server | the field is removed: the server adds its own where it codes the body. A successful response to CONNECT has no length either ([RFC 9110, 9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)) |
 //! | the body of a response panics | the response breaks off; on HTTP/2 the other streams continue |
 //! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, and the connection stays open. With `Connection: close` if the body is longer than [`Server::unread_body_limit`], took longer than [`Server::body_read_timeout`], or waits for a `100 Continue`. On HTTP/2 `RST_STREAM` with `NO_ERROR` after the answer ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)) |
 //! | a head that is not valid HTTP | 400, empty; the connection ends |

@@ -47,7 +47,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
         let in_flight = self.activity.request();
         self.activity.count_request(limits.max_requests_per_connection);
         let span = log::span(req.method(), req.headers());
-        let is_head = req.method() == Method::HEAD;
+        let (is_head, is_connect) = (req.method() == Method::HEAD, req.method() == Method::CONNECT);
         let version = req.version();
         let upgrade = is_upgrade(&req);
         let http1 = version < Version::HTTP_2;
@@ -93,6 +93,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
             span,
             in_flight,
             is_head,
+            is_connect,
             version,
             upgrade,
         }
@@ -238,6 +239,8 @@ pub(super) struct ServedRequest {
     in_flight: Option<InFlight>,
     /// Whether the request has the method HEAD.
     is_head: bool,
+    /// Whether it has the method CONNECT.
+    is_connect: bool,
     version: Version,
     /// Whether the client requested another protocol.
     upgrade: bool,
@@ -273,7 +276,7 @@ impl Future for ServedRequest {
             tracing::error!(status = %response.status(), "a handler returned an interim response");
             response = Error::internal("an interim response").into_response();
         }
-        let length = ContentLength::check(this.is_head, &mut response);
+        let length = ContentLength::check(this.is_head, this.is_connect, &mut response);
         let declared = match length {
             ContentLength::Declared(length) => Some(length),
             ContentLength::Right | ContentLength::Corrected => None,
