@@ -8,10 +8,13 @@ use http::header::HOST;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 
-/// Checks the host of a request. Fails with what is wrong, for a response with the status 400.
+/// Checks the target and the host of a request. Fails with what is wrong, for a response with the status 400.
 ///
 /// The `Host` of a request with a target in absolute form is replaced by the authority of that target (RFC 9112, 3.2.2).
 pub(super) fn check<B>(req: &mut Request<B>) -> Result<(), &'static str> {
+    if !has_valid_form(req) {
+        return Err("The target of the request is not valid for its method");
+    }
     // Most requests repeat no field.
     if req.headers().len() > req.headers().keys_len()
         && req.headers().get_all(HOST).iter().nth(1).is_some()
@@ -52,6 +55,21 @@ pub(super) fn check<B>(req: &mut Request<B>) -> Result<(), &'static str> {
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the target has a form that the method permits (RFC 9112, 3.2; RFC 9113, 8.3.1 and 8.5): an authority alone for CONNECT, a path for all
+/// others, and `*` for OPTIONS. A handler on any path would answer the other forms, and take `GET a:80` for a path.
+fn has_valid_form<B>(req: &Request<B>) -> bool {
+    let (method, uri) = (req.method(), req.uri());
+    // h2 accepts an empty scheme.
+    if uri.scheme_str().is_some_and(str::is_empty) {
+        return false;
+    }
+    match uri.path().as_bytes() {
+        [b'/', ..] => *method != Method::CONNECT,
+        [] => *method == Method::CONNECT,
+        path => *method == Method::OPTIONS && path == b"*",
     }
 }
 

@@ -57,6 +57,7 @@
 //! | a response of which nothing is read for [`Server::write_timeout`], that is read more slowly than [`Server::min_response_rate`] or for longer than [`Server::response_timeout`] | the connection ends; on HTTP/2 only the stream |
 //! | a `Transfer-Encoding` other than `chunked`, such as `gzip, chunked` | 501 `application/problem+json`, and `Connection: close` ([RFC 9112, 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)) |
 //! | a handler returns a status below 200, but for 101 to a request with `Upgrade` on HTTP/1.1 | 500 `application/problem+json`: hyper can't send interim responses. The server logs it at level `ERROR` |
+//! | a target in a form that its method doesn't permit: `GET a:80`, `GET *`, `CONNECT /` | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), [RFC 9113, 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)) |
 //! | a `Host` or `:authority` that is missing (but on HTTP/1.0), repeated or not valid; a `Host` other than the `:authority` | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), [RFC 9113, 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)) |
 //! | on HTTP/2 a header field that begins or ends with a blank | 400 `application/problem+json` ([RFC 9113, 8.2.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1)) |
 //! | a connection reaches [`Server::max_requests_per_connection`] or [`Server::max_connection_age`] | it ends as when the server stops |
