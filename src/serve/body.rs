@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum_core::BoxError;
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
@@ -23,6 +24,7 @@ use tracing::Span;
 
 use super::activity::{Activity, InFlight};
 use super::budget::{Charge, ConnectionBudget, Room};
+use super::fields::{MAX_FIELDS, is_padded};
 use super::http_version::HttpVersion;
 use super::pace::{Pace, PaceLimits};
 use super::streams::BodyState;
@@ -80,6 +82,12 @@ impl HttpBody for RequestBody {
             *on_hold = false;
         }
         match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.trailers_ref().is_some_and(are_unfit) => {
+                this.incoming = None;
+                let unfit =
+                    "the trailers of the request are too many, or begin or end with a blank";
+                Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, unfit).into())))
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(pace) = &mut this.pace {
                     pace.progress(frame.data_ref().map_or(0, Bytes::len));
@@ -142,6 +150,11 @@ impl Drop for RequestBody {
             Err(_) => rest.in_flight.activity().leave_unread(),
         }
     }
+}
+
+/// Whether trailers break a rule for the fields of a head. On HTTP/1, hyper applies these rules to both.
+fn are_unfit(trailers: &HeaderMap) -> bool {
+    trailers.len() > MAX_FIELDS || trailers.values().any(is_padded)
 }
 
 /// The rest of a body that no handler reads.

@@ -48,6 +48,7 @@
 //! | a head that is not valid HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |
+//! | trailers with more than 100 fields, on HTTP/1 also if they are too long, or on HTTP/2 with a value that begins or ends with a blank | reading the body fails: 400 `application/problem+json` if an extractor reads it |
 //! | heads of HTTP/2 requests in flight that exceed [`Server::max_buffered_per_connection`], or a quarter of [`Server::max_buffered_per_network`] or [`Server::max_buffered`] | 503 `application/problem+json` |
 //! | more calls of a detached handler than [`Detached::max_running`] | 503 `application/problem+json`, with `Retry-After` |
 //! | a head, or on HTTP/2 another frame than `DATA`, that takes longer than [`Server::header_read_timeout`] | the connection ends |
@@ -102,6 +103,7 @@ mod detach;
 mod detached;
 mod draining;
 mod error;
+mod fields;
 mod frames;
 mod host;
 mod http_version;

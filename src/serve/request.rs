@@ -23,6 +23,7 @@ use tracing::Span;
 use super::activity::{Activity, InFlight};
 use super::body::{BodyVersion, CountedBody, RequestBody};
 use super::budget::{HeadReservation, Room};
+use super::fields::{MAX_FIELDS, is_padded};
 use super::host;
 use super::length::ContentLength;
 use super::log;
@@ -155,12 +156,6 @@ fn has_unknown_coding(headers: &HeaderMap) -> bool {
     let mut fields = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(field) = fields.next() else { return false };
     fields.next().is_some() || !field.as_bytes().eq_ignore_ascii_case(b"chunked")
-}
-
-/// Whether a value begins or ends with a blank, which is not valid on HTTP/2 (RFC 9113, 8.2.1). On HTTP/1 such blanks are not a part of it.
-fn is_padded(value: &HeaderValue) -> bool {
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
 }
 
 /// Whether a response with a status below 200 can be sent. hyper sends one response to each request, so an interim one would take the place of
@@ -305,8 +300,6 @@ impl Future for ServedRequest {
     }
 }
 
-/// How many header fields a request may have: as many as hyper takes on HTTP/1.
-const MAX_FIELDS: usize = 100;
 /// How many requests of an HTTP/2 connection may be in flight before their heads are counted.
 const UNCOUNTED_HEADS: u32 = 16;
 /// How long a handler that had to wait has memory for its response. Handlers that wait for an event would stop the others otherwise.
