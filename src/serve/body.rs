@@ -96,8 +96,11 @@ impl HttpBody for RequestBody {
             }
             Poll::Ready(last) => {
                 this.incoming = None;
-                if let (None, Some(activity)) = (&last, this.http1()) {
-                    activity.body_ended();
+                match (&last, this.http1()) {
+                    (None, Some(activity)) => activity.body_ended(),
+                    // hyper doesn't read on: it is unknown where the next request begins.
+                    (Some(_), Some(activity)) => activity.leave_unread(),
+                    (_, None) => {}
                 }
                 Poll::Ready(last.map(|frame| frame.map_err(Into::into)))
             }

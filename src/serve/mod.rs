@@ -45,6 +45,9 @@
 //! | a response has a `Transfer-Encoding`, such as one that a handler passes on from another server | the field is removed: the server adds its own where it codes the body. A successful response to CONNECT has no length either ([RFC 9110, 9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)) |
 //! | the body of a response panics | the response breaks off; on HTTP/2 the other streams continue |
 //! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, and the connection stays open. With `Connection: close` if the body is longer than [`Server::unread_body_limit`], took longer than [`Server::body_read_timeout`], or waits for a `100 Continue`. On HTTP/2 `RST_STREAM` with `NO_ERROR` after the answer ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)) |
+//! | a body that is not valid: the size of a chunk, an extension or trailers that are too long | reading it fails: 400 `application/problem+json` if an extractor reads it, with `Connection: close` |
+//! | an `Expect` other than `100-continue`, of a request with a body | 417 `application/problem+json`, with `Connection: close` ([RFC 9110, 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)) |
+//! | a response of unknown length on HTTP/1.0 | the response, with `Connection: close`: the end of the connection is its end |
 //! | a head that is not valid HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |

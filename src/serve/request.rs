@@ -67,7 +67,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
                 BodyVersion::Http2 { stalled: stalled.clone() }
             }
         });
-        let admitted = self.admit(&mut req, has_body);
+        let admitted = self.admit(&mut req, has_body, expects);
         let req = req.map(|incoming| match body_version {
             Some(version) => Body::new(RequestBody::new(incoming, version, limits.body_pace())),
             None => Body::empty(),
@@ -107,6 +107,7 @@ impl Requests {
         &self,
         req: &mut http::Request<Incoming>,
         has_body: bool,
+        expects: bool,
     ) -> Result<Option<HeadReservation>, Error> {
         if let Err(detail) = host::check(req) {
             return Err(Error::new(StatusCode::BAD_REQUEST, detail));
@@ -119,6 +120,14 @@ impl Requests {
             return Err(Error::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "The request has a `Transfer-Encoding` other than `chunked`",
+            ));
+        }
+        if expects && headers.get_all(EXPECT).iter().any(is_unknown_expectation) {
+            // The client may wait for an answer, and not send the body.
+            self.activity.leave_unread();
+            return Err(Error::new(
+                StatusCode::EXPECTATION_FAILED,
+                "The request has an `Expect` other than `100-continue`",
             ));
         }
         if req.version() != Version::HTTP_2 {
@@ -158,10 +167,20 @@ fn has_unknown_coding(headers: &HeaderMap) -> bool {
     fields.next().is_some() || !field.as_bytes().eq_ignore_ascii_case(b"chunked")
 }
 
+fn is_unknown_expectation(value: &HeaderValue) -> bool {
+    !value.as_bytes().eq_ignore_ascii_case(b"100-continue")
+}
+
 /// Whether a response with a status below 200 can be sent. hyper sends one response to each request, so an interim one would take the place of
 /// the final one (RFC 9110, 15.2). 101 ends HTTP on the connection, and is the answer to an `Upgrade` on HTTP/1.1 only (RFC 9110, 7.8).
 fn is_unfit(status: StatusCode, upgrade: bool) -> bool {
     status.is_informational() && !(status == StatusCode::SWITCHING_PROTOCOLS && upgrade)
+}
+
+/// Whether a handler ends the connection.
+fn announces_end(response: &Response) -> bool {
+    let mut fields = response.headers().get_all(CONNECTION).iter();
+    fields.any(|field| field.as_bytes().eq_ignore_ascii_case(b"close"))
 }
 
 /// About how many bytes a head takes in memory.
@@ -277,7 +296,13 @@ impl Future for ServedRequest {
             ContentLength::Right | ContentLength::Corrected => None,
         };
         if http1 {
+            // The end of such a body is the end of the connection.
+            let is_delimited_by_close = this.version == Version::HTTP_10
+                && declared.is_none()
+                && response.body().size_hint().exact().is_none();
             let ends = activity.respond()
+                || is_delimited_by_close
+                || this.version == Version::HTTP_10 && announces_end(&response)
                 // A fault that left the field wrong may have left more of the response wrong.
                 || length == ContentLength::Corrected
                 || activity.is_closing()
