@@ -186,3 +186,20 @@ async fn a_tunnel_has_no_length() {
         assert!(!head.contains("content-length") && !head.contains("transfer-encoding"), "{head}");
     }
 }
+
+#[tokio::test]
+async fn a_205_has_no_content() {
+    // RFC 9110, 15.3.6.
+    let service = Chain::new().all(async || (StatusCode::RESET_CONTENT, "hello")).build();
+    let server = Running::start(service).await;
+    for version in ["1.0", "1.1"] {
+        let mut client = server.connect().await;
+        client.send(format!("GET / HTTP/{version}\r\nHost: test\r\n\r\n")).await;
+        let response = client.response().await;
+        assert!(response.contains("content-length: 0\r\n"), "{response}");
+        assert_eq!(body_of(&response), "", "{response}");
+    }
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let response = client.get(format!("http://{}/", server.addr)).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "");
+}
