@@ -1,20 +1,27 @@
 //! The activity on a connection, from which its timer derives the time limits.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::budget::ConnectionBudget;
 use super::frames::Seen;
+use super::state::ServerState;
 
 /// Shared by the socket, the requests and the timer of one connection. A request reads the clock once and needs no timer.
-#[derive(Debug)]
 pub(super) struct Activity {
+    /// What the connection shares with all others.
+    pub(super) server: Arc<ServerState>,
+    /// The address of the client, unless it came by a Unix socket.
+    client: OnceLock<IpAddr>,
+    /// Created when it is first needed. Most requests of HTTP/1 need none.
+    budget: OnceLock<Arc<ConnectionBudget>>,
     accepted: Instant,
-    /// When the current state began, in milliseconds after `accepted`. `UNSEEN` until it is read, at the latest by `settle`.
-    since: AtomicU64,
+    /// Whether a state has begun since the last call of `settle`.
+    begun: AtomicBool,
     /// Requests without a response so far.
     in_flight: AtomicU32,
     /// Whether a part of the head of the next request has arrived.
@@ -23,37 +30,40 @@ pub(super) struct Activity {
     last: AtomicU32,
     /// Whether these are the end of a body.
     last_is_body: AtomicBool,
-    /// Whether a body was left unread, and whether the response has begun: `LEFT_UNREAD` and `RESPONDED`. They are in one value, as a response
-    /// must announce the end of the connection if and only if the body was left unread before it.
+    /// Whether a body was left unread, whether the response has begun, and whether the client was too slow with the body: `LEFT_UNREAD`,
+    /// `RESPONDED` and `STALLED`. They are in one value, as a response must announce the end of the connection if and only if the body was left
+    /// unread before it.
     exchange: AtomicU8,
     /// How many requests have begun.
     requests: AtomicU32,
     is_http2: AtomicBool,
     /// Whether the connection ends after the requests in flight.
     is_closing: AtomicBool,
-    closing: Notify,
     /// Whether the socket is to be checked for an error.
     check_socket: AtomicBool,
-    /// Since when a head of HTTP/2 is not complete, as `since`. `NEVER` if there is none.
+    /// Since when a head of HTTP/2 is not complete, in milliseconds after `accepted`. `NEVER` if there is none.
     unfinished: AtomicU64,
 }
 
-/// What a connection waits for, and since when.
+/// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionState {
-    /// The rest of a head whose first bytes arrived at this time, or the first bytes of the connection.
-    Head(Instant),
-    /// The next request, since the client received the last response.
-    Idle(Instant),
+    /// The rest of a head whose first bytes have arrived, or the first bytes of the connection.
+    Head,
+    /// The next request. The client has received the last response.
+    Idle,
     /// Its own responses.
     Busy,
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(server: Arc<ServerState>) -> Self {
         Self {
+            server,
+            client: OnceLock::new(),
+            budget: OnceLock::new(),
             accepted: Instant::now(),
-            since: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             reading: AtomicBool::new(true),
             last: AtomicU32::new(END_OF_HEAD),
@@ -62,45 +72,54 @@ impl Activity {
             requests: AtomicU32::new(0),
             is_http2: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
-            closing: Notify::new(),
             check_socket: AtomicBool::new(false),
             unfinished: AtomicU64::new(NEVER),
         }
     }
 
+    /// When the connection was accepted. It is then in the state `Head`.
+    pub(super) fn accepted(&self) -> Instant {
+        self.accepted
+    }
+
+    /// Records whose connection this is, before the budget is first used.
+    pub(super) fn set_client(&self, client: Option<IpAddr>) {
+        if let Some(client) = client {
+            let _ = self.client.set(client);
+        }
+    }
+
+    /// The budget of this connection.
+    pub(super) fn budget(&self) -> &Arc<ConnectionBudget> {
+        self.budget.get_or_init(|| self.server.budget.connection(self.client.get().copied()))
+    }
+
     /// Reads the clock if a state has begun that is not `Busy`. To be called whenever the connection was polled.
-    pub(super) fn settle(&self) {
-        if self.since.load(Ordering::Relaxed) == UNSEEN {
-            self.state();
+    pub(super) fn settle(&self, since: &mut Instant) {
+        if self.begun.load(Ordering::Acquire) && self.in_flight.load(Ordering::Acquire) == 0 {
+            self.begun.store(false, Ordering::Release);
+            *since = Instant::now();
         }
     }
 
     pub(super) fn state(&self) -> ConnectionState {
         if self.in_flight.load(Ordering::Acquire) > 0 {
-            return ConnectionState::Busy;
-        }
-        let mut since = self.since.load(Ordering::Acquire);
-        if since == UNSEEN {
-            since = self.elapsed();
-            let stored = Ordering::AcqRel;
-            if let Err(now) = self.since.compare_exchange(UNSEEN, since, stored, Ordering::Acquire)
-            {
-                since = now;
-            }
-        }
-        let since = self.accepted + Duration::from_millis(since);
-        if self.reading.load(Ordering::Acquire) {
-            ConnectionState::Head(since)
+            ConnectionState::Busy
+        } else if self.reading.load(Ordering::Acquire) {
+            ConnectionState::Head
         } else {
-            ConnectionState::Idle(since)
+            ConnectionState::Idle
         }
     }
 
     /// Records that these bytes arrived on HTTP/1.
     pub(super) fn received(&self, bytes: &[u8]) {
-        let last = bytes[bytes.len().saturating_sub(4)..].iter();
-        let last =
-            last.fold(self.last.load(Ordering::Relaxed), |last, &b| last << 8 | u32::from(b));
+        let last = match bytes.last_chunk() {
+            Some(last) => u32::from_be_bytes(*last),
+            None => bytes
+                .iter()
+                .fold(self.last.load(Ordering::Relaxed), |last, &b| last << 8 | u32::from(b)),
+        };
         self.last.store(last, Ordering::Relaxed);
         self.last_is_body.store(false, Ordering::Relaxed);
         if !self.reading.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Acquire) == 0 {
@@ -186,7 +205,6 @@ impl Activity {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
         if before.saturating_add(1) >= max {
             self.close();
-            self.closing.notify_one();
         }
     }
 
@@ -200,11 +218,6 @@ impl Activity {
         self.is_closing.load(Ordering::Acquire)
     }
 
-    /// Waits until the connection has served as many requests as it may.
-    pub(super) async fn closing(&self) {
-        self.closing.notified().await;
-    }
-
     /// How many requests are in flight. On HTTP/1, a body that is still read counts as well.
     pub(super) fn requests_in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
@@ -212,12 +225,22 @@ impl Activity {
 
     /// Records that a request of HTTP/1 begins, which has no response yet.
     pub(super) fn begin_exchange(&self) {
-        self.exchange.fetch_and(!RESPONDED, Ordering::AcqRel);
+        self.exchange.fetch_and(LEFT_UNREAD, Ordering::AcqRel);
     }
 
     /// Records that the response of a request of HTTP/1 begins. Returns whether the connection ends with it, as the body was left unread.
     pub(super) fn respond(&self) -> bool {
         self.exchange.fetch_or(RESPONDED, Ordering::AcqRel) & LEFT_UNREAD != 0
+    }
+
+    /// Records that the client of HTTP/1 was too slow with the body of a request.
+    pub(super) fn stall(&self) {
+        self.exchange.fetch_or(LEFT_UNREAD | STALLED, Ordering::AcqRel);
+    }
+
+    /// Whether the client of HTTP/1 was too slow with the body of this request.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.exchange.load(Ordering::Acquire) & STALLED != 0
     }
 
     /// Records that the server won't read the rest of a request. The connection ends after the response.
@@ -236,11 +259,11 @@ impl Activity {
     /// Whether the peer may still be sending: the rest of a body, or of a head that was refused.
     pub(super) fn peer_may_send(&self) -> bool {
         self.exchange.load(Ordering::Acquire) & LEFT_UNREAD != 0
-            || matches!(self.state(), ConnectionState::Head(_))
+            || self.state() == ConnectionState::Head
     }
 
     fn begin_state(&self) {
-        self.since.store(UNSEEN, Ordering::Release);
+        self.begun.store(true, Ordering::Release);
     }
 
     fn elapsed(&self) -> u64 {
@@ -249,7 +272,6 @@ impl Activity {
 }
 
 /// A request without a complete response so far.
-#[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
 impl InFlight {
@@ -267,10 +289,9 @@ impl Drop for InFlight {
     }
 }
 
-/// The state has begun since the clock was last read.
-const UNSEEN: u64 = u64::MAX;
 const LEFT_UNREAD: u8 = 1;
 const RESPONDED: u8 = 2;
+const STALLED: u8 = 4;
 const END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\n\r\n");
 /// RFC 9112, 2.2: a recipient may accept a line feed alone as the end of a line.
 const BARE_END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\0\n\n");

@@ -2,27 +2,29 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 use std::time::Duration;
 
 use axum_core::BoxError;
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::Span;
 
-use super::activity::InFlight;
-use super::budget::{Charge, LazyBudget, Room};
+use super::activity::{Activity, InFlight};
+use super::budget::{Charge, ConnectionBudget, Room};
+use super::fields::{MAX_FIELDS, is_padded};
 use super::http_version::HttpVersion;
 use super::pace::{Pace, PaceLimits};
 use super::streams::BodyState;
@@ -31,30 +33,38 @@ use crate::Body;
 /// The body of a request. The part that no handler reads is read and dropped, within limits, to keep the connection open.
 pub(super) struct RequestBody {
     incoming: Option<Incoming>,
-    /// `None` on HTTP/2, where a stream that is not read doesn't delay the others.
-    unread: Option<UnreadBody>,
-    pace: Pace,
-    /// Set when the client is too slow.
-    stalled: Arc<AtomicBool>,
+    version: BodyVersion,
+    limits: PaceLimits,
+    /// How fast the client sends. `None` until the server had to wait for it.
+    pace: Option<Box<Pace>>,
 }
 
-/// What is needed to read the rest of a body.
-pub(super) struct UnreadBody {
-    pub(super) in_flight: InFlight,
-    /// How many bytes are read at most.
-    pub(super) limit: u64,
-    /// Whether the client waits for a `100 Continue`. hyper sends it when the body is polled for the first time.
-    pub(super) on_hold: bool,
+/// What the body of a request needs on each HTTP version.
+pub(super) enum BodyVersion {
+    Http1 {
+        /// Taken by the task that reads the rest of the body.
+        in_flight: Option<InFlight>,
+        /// Whether the client waits for a `100 Continue`. hyper sends it when the body is polled for the first time.
+        on_hold: bool,
+    },
+    /// There a stream that is not read doesn't delay the others.
+    Http2 {
+        /// Set when the client is too slow.
+        stalled: Arc<AtomicBool>,
+    },
 }
 
 impl RequestBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        pace: PaceLimits,
-        stalled: Arc<AtomicBool>,
-        unread: Option<UnreadBody>,
-    ) -> Self {
-        Self { incoming: Some(incoming), unread, pace: Pace::new(pace), stalled }
+    pub(super) fn new(incoming: Incoming, version: BodyVersion, limits: PaceLimits) -> Self {
+        Self { incoming: Some(incoming), version, limits, pace: None }
+    }
+
+    /// The connection, on HTTP/1.
+    fn http1(&self) -> Option<&Activity> {
+        match &self.version {
+            BodyVersion::Http1 { in_flight, .. } => in_flight.as_ref().map(|on| &**on.activity()),
+            BodyVersion::Http2 { .. } => None,
+        }
     }
 }
 
@@ -68,27 +78,41 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        if let Some(unread) = &mut this.unread {
-            unread.on_hold = false;
+        if let BodyVersion::Http1 { on_hold, .. } = &mut this.version {
+            *on_hold = false;
         }
         match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.trailers_ref().is_some_and(are_unfit) => {
+                this.incoming = None;
+                let unfit =
+                    "the trailers of the request are too many, or begin or end with a blank";
+                Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, unfit).into())))
+            }
             Poll::Ready(Some(Ok(frame))) => {
-                this.pace.progress(frame.data_ref().map_or(0, Bytes::len));
+                if let Some(pace) = &mut this.pace {
+                    pace.progress(frame.data_ref().map_or(0, Bytes::len));
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(last) => {
                 this.incoming = None;
-                if let (None, Some(unread)) = (&last, &this.unread) {
-                    unread.in_flight.activity().body_ended();
+                match (&last, this.http1()) {
+                    (None, Some(activity)) => activity.body_ended(),
+                    // hyper doesn't read on: it is unknown where the next request begins.
+                    (Some(_), Some(activity)) => activity.leave_unread(),
+                    (_, None) => {}
                 }
                 Poll::Ready(last.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
-                ready!(this.pace.poll_late(Duration::ZERO, cx));
+                let pace = this.pace.get_or_insert_with(|| Box::new(Pace::new(this.limits)));
+                ready!(pace.poll_late(Duration::ZERO, cx));
                 this.incoming = None;
-                this.stalled.store(true, Ordering::Relaxed);
-                if let Some(unread) = &this.unread {
-                    unread.in_flight.activity().leave_unread();
+                match &this.version {
+                    BodyVersion::Http1 { in_flight, .. } => {
+                        in_flight.iter().for_each(|on| on.activity().stall());
+                    }
+                    BodyVersion::Http2 { stalled } => stalled.store(true, Ordering::Relaxed),
                 }
                 let late = io::Error::new(io::ErrorKind::TimedOut, "the client stopped sending");
                 Poll::Ready(Some(Err(late.into())))
@@ -108,61 +132,99 @@ impl HttpBody for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         let Some(incoming) = self.incoming.take() else { return };
-        let Some(unread) = self.unread.take() else { return };
-        if incoming.is_end_stream() {
-            return unread.in_flight.activity().body_ended();
-        }
-        let activity = unread.in_flight.activity();
-        let too_long = incoming.size_hint().lower() > unread.limit;
-        match Handle::try_current() {
+        let BodyVersion::Http1 { in_flight, on_hold } = &mut self.version else { return };
+        let Some(in_flight) = in_flight.take() else { return };
+        let activity = in_flight.activity();
+        if *on_hold {
             // The client may send the body or not: it is unknown where the next request begins.
-            _ if unread.on_hold => activity.leave_unread(),
-            Ok(_) if too_long && activity.leave_unread_before_response() => {}
-            Ok(runtime) => drop(runtime.spawn(drain(incoming, unread))),
-            Err(_) => activity.leave_unread(),
+            return activity.leave_unread();
+        }
+        let left = activity.server.limits.unread_body;
+        if incoming.size_hint().lower() > left && activity.leave_unread_before_response() {
+            return;
+        }
+        let mut rest = UnreadBody { incoming, in_flight, left };
+        // Most bodies have arrived, and need no task. The response then also announces the end of the connection if the body is not valid.
+        if rest.poll(false, &mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(rest.drain())),
+            Err(_) => rest.in_flight.activity().leave_unread(),
         }
     }
 }
 
-/// Reads the rest of a body, and drops it.
-///
-/// If it is too long, the connection ends after the response, which announces that. A response that has begun already can't announce it: the
-/// client may send its next request behind the body. The rest of the body is then read however long it is, but not longer than a time limit
-/// allows.
-async fn drain(mut incoming: Incoming, unread: UnreadBody) {
-    let activity = unread.in_flight.activity();
-    let mut left = unread.limit;
-    let rest = timeout(DRAIN, async {
-        while let Some(frame) = incoming.frame().await {
-            let Ok(frame) = frame else { return false };
+/// Whether trailers break a rule for the fields of a head. On HTTP/1, hyper applies these rules to both.
+fn are_unfit(trailers: &HeaderMap) -> bool {
+    trailers.len() > MAX_FIELDS || trailers.values().any(is_padded)
+}
+
+/// The rest of a body that no handler reads.
+struct UnreadBody {
+    incoming: Incoming,
+    in_flight: InFlight,
+    /// How many bytes are read at most.
+    left: u64,
+}
+
+impl UnreadBody {
+    /// Reads and drops what arrives. Is ready at the end of the body, or when the rest won't be read.
+    ///
+    /// If it is too long, and `may_end`, the connection ends after the response, which announces that. A response that has begun already can't announce it: the
+    /// client may send its next request behind the body. The rest of the body is then read however long it is, but not longer than a time limit
+    /// allows.
+    fn poll(&mut self, may_end: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let activity = self.in_flight.activity();
+        loop {
+            let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) => return Poll::Ready(activity.leave_unread()),
+                None => return Poll::Ready(activity.body_ended()),
+            };
             let length = frame.data_ref().map_or(0, Bytes::len);
-            match left.checked_sub(length as u64) {
-                Some(rest) => left = rest,
-                None if activity.leave_unread_before_response() => return false,
-                None => left = u64::MAX,
+            match self.left.checked_sub(length as u64) {
+                Some(rest) => self.left = rest,
+                None if may_end && activity.leave_unread_before_response() => {
+                    return Poll::Ready(());
+                }
+                None => self.left = u64::MAX,
             }
         }
-        true
-    });
-    match rest.await {
-        Ok(true) => activity.body_ended(),
-        _ => activity.leave_unread(),
+    }
+
+    async fn drain(mut self) {
+        if timeout(DRAIN, poll_fn(|cx| self.poll(true, cx))).await.is_err() {
+            self.in_flight.activity().leave_unread();
+        }
     }
 }
 
 /// The body of a response. The request is in flight until it is dropped.
-pub(super) struct CountedBody {
+pub(super) enum CountedBody {
+    /// One frame of HTTP/1, as most bodies are. It is charged nothing: its connection has no other response in flight.
+    Whole(Bytes, Option<InFlight>),
+    Streamed(Box<StreamedBody>),
+}
+
+/// What a stream of frames needs.
+pub(super) struct StreamedBody {
     body: Body,
     version: HttpVersion,
-    /// What most responses of HTTP/1 don't need: they are of one frame, which is passed on whole and charged nothing.
-    flow: Option<Box<Flow>>,
+    /// The first frame, if it was polled before the response began.
+    first: Option<thread::Result<PolledFrame>>,
+    /// What one frame of HTTP/1 doesn't need.
+    flow: Option<Flow>,
     /// The rest of the declared length, for a body whose own length is unknown.
     declared: Option<u64>,
-    budget: Arc<LazyBudget>,
+    activity: Arc<Activity>,
     in_flight: Option<InFlight>,
     /// The span of the request.
     span: Option<Span>,
 }
+
+/// `None` is the end of the body.
+type PolledFrame = Option<Result<Frame<Bytes>, axum_core::Error>>;
 
 /// The frames of a response that are charged to the budget.
 struct Flow {
@@ -179,18 +241,21 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(room: Option<Room>) -> Box<Self> {
-        let (rest, charge) = (Bytes::new(), Charge::default());
-        Box::new(Self { rest, charge, last: PIECE, waiting: None, room })
+    fn new(room: Option<Room>) -> Self {
+        Self { rest: Bytes::new(), charge: Charge::default(), last: PIECE, waiting: None, room }
     }
 
     /// Waits until the body may be polled for its next frame.
-    fn poll_room(&mut self, budget: &LazyBudget, cx: &mut Context<'_>) -> Poll<Option<Room>> {
+    fn poll_room(
+        &mut self,
+        budget: &Arc<ConnectionBudget>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Room>> {
         if let Some(room) = self.room.take() {
             return Poll::Ready(Some(room));
         }
-        if self.waiting.is_none() && !budget.get().has_room_for_frame() {
-            self.waiting = Some(Box::pin(budget.get().clone().frame(self.last)));
+        if self.waiting.is_none() && !budget.has_room_for_frame() {
+            self.waiting = Some(Box::pin(budget.clone().frame(self.last)));
         }
         let Some(waiting) = &mut self.waiting else { return Poll::Ready(None) };
         let room = ready!(waiting.as_mut().poll(cx));
@@ -208,21 +273,63 @@ impl Flow {
 }
 
 impl CountedBody {
-    /// `declared` is a `Content-Length` that the body must turn out to have. `room` is what its handler has reserved, if it had to wait.
-    pub(super) fn new(
-        body: Body,
-        version: HttpVersion,
+    /// A body of HTTP/1. It is polled for its first frame, which is nearly always the whole body.
+    pub(super) fn http1(
+        mut body: Body,
         declared: Option<u64>,
-        budget: Arc<LazyBudget>,
-        room: Option<Room>,
-        in_flight: Option<InFlight>,
+        in_flight: InFlight,
         span: Option<Span>,
+        cx: &mut Context<'_>,
     ) -> Self {
-        // On HTTP/1 the body may be polled for its first frame without a look at the budget: the connection has no other response in flight.
-        let flow = (version == HttpVersion::Http2).then(|| Flow::new(room));
-        Self { body, version, flow, declared, budget, in_flight, span }
+        let first = match body.size_hint().exact() {
+            Some(0) if body.is_end_stream() => {
+                return Self::Whole(Bytes::new(), Some(in_flight));
+            }
+            Some(_) => {
+                match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut body).poll_frame(cx))) {
+                    Ok(Poll::Ready(Some(Ok(frame)))) if frame.is_data() && body.is_end_stream() => {
+                        return Self::Whole(frame.into_data().unwrap_or_default(), Some(in_flight));
+                    }
+                    Ok(Poll::Ready(frame)) => Some(Ok(frame)),
+                    Ok(Poll::Pending) => None,
+                    Err(panic) => Some(Err(panic)),
+                }
+            }
+            None => None,
+        };
+        Self::streamed(body, HttpVersion::Http1, first, None, declared, in_flight, span)
     }
 
+    /// A body of HTTP/2. `room` is what its handler has reserved, if it had to wait.
+    pub(super) fn http2(
+        body: Body,
+        declared: Option<u64>,
+        room: Option<Room>,
+        in_flight: InFlight,
+        span: Option<Span>,
+    ) -> Self {
+        let flow = Some(Flow::new(room));
+        Self::streamed(body, HttpVersion::Http2, None, flow, declared, in_flight, span)
+    }
+
+    fn streamed(
+        body: Body,
+        version: HttpVersion,
+        first: Option<thread::Result<PolledFrame>>,
+        flow: Option<Flow>,
+        declared: Option<u64>,
+        in_flight: InFlight,
+        span: Option<Span>,
+    ) -> Self {
+        let activity = in_flight.activity().clone();
+        let in_flight = Some(in_flight);
+        let streamed =
+            StreamedBody { body, version, first, flow, declared, activity, in_flight, span };
+        Self::Streamed(Box::new(streamed))
+    }
+}
+
+impl StreamedBody {
     /// Subtracts a frame from the declared length. Fails if the body is longer or shorter than that.
     fn check_length(&mut self, frame: Option<&Frame<Piece>>) -> Result<(), WrongLength> {
         let Some(left) = self.declared else { return Ok(()) };
@@ -241,7 +348,7 @@ impl CountedBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, axum_core::Error>>> {
-        let Self { body, version, flow, budget, .. } = self;
+        let Self { body, version, first, flow, activity, .. } = self;
         // On HTTP/1 the socket shows whether the client reads a response, on HTTP/2 only the demand for pieces does.
         let piece = match version {
             HttpVersion::Http1 => usize::MAX,
@@ -252,10 +359,15 @@ impl CountedBody {
             if !flow.rest.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(flow.next_piece(piece)))));
             }
-            room = ready!(flow.poll_room(budget, cx));
+            room = ready!(flow.poll_room(activity.budget(), cx));
         }
-        // A body that is pending gives up what it has waited for.
-        let data = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+        let frame = match first.take() {
+            Some(Ok(frame)) => frame,
+            Some(Err(panic)) => resume_unwind(panic),
+            // A body that is pending gives up what it has waited for.
+            None => ready!(Pin::new(&mut *body).poll_frame(cx)),
+        };
+        let data = match frame {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(error))),
             Some(Ok(frame)) => match frame.into_data() {
@@ -269,7 +381,7 @@ impl CountedBody {
         }
         let flow = flow.get_or_insert_with(|| Flow::new(None));
         flow.last = data.len();
-        flow.charge = budget.get().charge(data.len(), room);
+        flow.charge = activity.budget().charge(data.len(), room);
         flow.rest = data;
         Poll::Ready(Some(Ok(Frame::data(flow.next_piece(piece)))))
     }
@@ -329,20 +441,7 @@ impl CountedBody {
         Poll::Ready(frame)
     }
 
-    /// What is left of the last frame.
-    fn rest(&self) -> usize {
-        self.flow.as_ref().map_or(0, |flow| flow.rest.len())
-    }
-}
-
-impl HttpBody for CountedBody {
-    type Data = Piece;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
         let span = self.span.take();
         let entered = span.as_ref().map(Span::enter);
         // Without this, a panic would end all streams of an HTTP/2 connection.
@@ -356,17 +455,61 @@ impl HttpBody for CountedBody {
     fn is_end_stream(&self) -> bool {
         // A body that ends too early is polled once more, and fails.
         let is_complete = self.declared.is_none_or(|left| left == 0);
-        self.rest() == 0 && self.body.is_end_stream() && is_complete
+        self.waits_to_be_sent() == 0
+            && self.first.is_none()
+            && self.body.is_end_stream()
+            && is_complete
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (hint, rest) = (self.body.size_hint(), self.rest() as u64);
+        let (hint, rest) = (self.body.size_hint(), self.waits_to_be_sent() as u64);
         let mut size = SizeHint::new();
         if let Some(upper) = hint.upper() {
             size.set_upper(upper.saturating_add(rest));
         }
         size.set_lower(hint.lower() + rest);
         size
+    }
+
+    /// How much of the body was polled, and is not on its way to the socket.
+    fn waits_to_be_sent(&self) -> usize {
+        match &self.first {
+            Some(Ok(Some(Ok(frame)))) => frame.data_ref().map_or(0, Bytes::len),
+            _ => self.flow.as_ref().map_or(0, |flow| flow.rest.len()),
+        }
+    }
+}
+
+impl HttpBody for CountedBody {
+    type Data = Piece;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(data, in_flight) => {
+                *in_flight = None;
+                let data = mem::take(data);
+                Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(Piece::uncounted(data)))))
+            }
+            Self::Streamed(streamed) => streamed.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(data, _) => data.is_empty(),
+            Self::Streamed(streamed) => streamed.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(data, _) => SizeHint::with_exact(data.len() as u64),
+            Self::Streamed(streamed) => streamed.size_hint(),
+        }
     }
 }
 
@@ -440,8 +583,8 @@ mod tests {
     use futures_util::stream;
     use http_body_util::BodyExt;
 
-    use super::super::budget::TotalBudget;
     use super::super::limits::Limits;
+    use super::super::state::ServerState;
     use super::*;
     use crate::test_log::Log;
 
@@ -471,9 +614,15 @@ mod tests {
                     _ => vec![Ok("a"), failed(), failed()],
                 };
                 let body = Body::from_stream(stream::iter(frames));
-                let budget = LazyBudget::new(TotalBudget::new(&Limits::default()), None);
-                let mut body =
-                    CountedBody::new(body, version, None, Arc::new(budget), None, None, None);
+                let server = Arc::new(ServerState::new(Limits::default()));
+                let in_flight = Arc::new(Activity::new(server)).request();
+                let mut body = match version {
+                    HttpVersion::Http1 => {
+                        let mut cx = Context::from_waker(Waker::noop());
+                        CountedBody::http1(body, None, in_flight, None, &mut cx)
+                    }
+                    HttpVersion::Http2 => CountedBody::http2(body, None, None, in_flight, None),
+                };
                 assert!(body.frame().await.unwrap().is_ok());
                 if case != "is dropped" {
                     while let Some(frame) = body.frame().await {

@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
@@ -46,7 +46,7 @@ impl TotalBudget {
     }
 
     /// The budget of a connection from this address. Without an address, as on a Unix socket, it has no share of a network.
-    fn connection(&self, addr: Option<IpAddr>) -> Arc<ConnectionBudget> {
+    pub(super) fn connection(&self, addr: Option<IpAddr>) -> Arc<ConnectionBudget> {
         Arc::new(ConnectionBudget {
             account: Account::new(self.per_connection),
             heads: permits(self.per_connection),
@@ -72,25 +72,6 @@ impl TotalBudget {
         let shared = Arc::new(Shared::new(self.per_network));
         networks.insert(network, Arc::downgrade(&shared));
         shared
-    }
-}
-
-/// The budget of one connection, which is created when it is first needed. Most requests of HTTP/1 need none.
-#[derive(Debug)]
-pub(super) struct LazyBudget {
-    total: TotalBudget,
-    addr: Option<IpAddr>,
-    created: OnceLock<Arc<ConnectionBudget>>,
-}
-
-impl LazyBudget {
-    /// As [`TotalBudget::connection`].
-    pub(super) fn new(total: TotalBudget, addr: Option<IpAddr>) -> Self {
-        Self { total, addr, created: OnceLock::new() }
-    }
-
-    pub(super) fn get(&self) -> &Arc<ConnectionBudget> {
-        self.created.get_or_init(|| self.total.connection(self.addr))
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +14,9 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::{Activity, ConnectionState};
-use super::budget::LazyBudget;
-use super::clients::Clients;
 use super::frames::Frames;
 use super::http_version::HttpVersion;
 use super::io::{Clear, Io, Socket};
@@ -60,10 +58,7 @@ impl SharedState {
         security: Security,
         permit: OwnedSemaphorePermit,
     ) {
-        // What opens the connection is freed before it is served.
-        if let Some(connection) = Box::pin(self.open(socket, addr, security, permit)).await {
-            connection.drive().await;
-        }
+        TimedConnection::new(self, socket, addr, security, permit).drive().await;
     }
 
     /// Serves a connection as soon as another one has ended, and then drops `begins`.
@@ -85,82 +80,6 @@ impl SharedState {
             self.connection(socket, addr, security, permit).await;
         }
     }
-
-    /// Opens a connection. `None` if its client takes too long, or makes an error.
-    async fn open(
-        self,
-        socket: Socket,
-        addr: Option<SocketAddr>,
-        security: Security,
-        permit: OwnedSemaphorePermit,
-    ) -> Option<TimedConnection> {
-        let server = self.server.clone();
-        let activity = Arc::new(Activity::new());
-        let pace = server.limits.response_pace();
-        let io = Io::new(socket, activity.clone(), pace, self.phase.clone(), permit);
-        let mut phase = self.phase.clone();
-        // The time limit is the same while the server stops: the client may have sent its request already.
-        let opened = timeout(
-            server.limits.header_read_timeout,
-            open(io, addr, security, server.clients.as_ref()),
-        );
-        let opened = tokio::select! {
-            biased;
-            opened = opened => opened,
-            () = Phase::aborted(&mut phase) => return None,
-        };
-        match opened {
-            Ok(Ok((OpenedStream::Plain(io), version, peer))) => {
-                Some(self.serve(*io, version, peer, activity))
-            }
-            #[cfg(feature = "tls")]
-            Ok(Ok((OpenedStream::Tls(io), version, peer))) => {
-                Some(self.serve(*io, version, peer, activity))
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "connection not opened");
-                None
-            }
-            Err(_) => {
-                tracing::debug!("connection not opened in time");
-                None
-            }
-        }
-    }
-
-    fn serve<I>(
-        self,
-        io: I,
-        version: HttpVersion,
-        peer: Peer,
-        activity: Arc<Activity>,
-    ) -> TimedConnection
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let Self { service, server, phase } = self;
-        let limits = &server.limits;
-        let budget = Arc::new(LazyBudget::new(server.budget.clone(), peer.ip()));
-        let (activity, state) = (activity.clone(), server.clone());
-        let requests =
-            Requests { service, peer, activity: activity.clone(), server: state, budget };
-        let frames = (version == HttpVersion::Http2).then(|| {
-            activity.begin_http2();
-            Box::new([Frames::of_client(), Frames::of_server()])
-        });
-        let io = TokioIo::new(Clear { io, activity: activity.clone(), frames });
-        let connection: Pin<Box<dyn Connection + Send>> = match version {
-            HttpVersion::Http1 => {
-                Box::pin(server.http1.serve_connection(io, requests).with_upgrades())
-            }
-            HttpVersion::Http2 => {
-                let streams = Streams { pace: limits.response_pace() };
-                Box::pin(limits.http2(streams).serve_connection(io, requests))
-            }
-        };
-        let expires = Instant::now() + jittered(limits.max_connection_age);
-        TimedConnection { connection, activity, server, phase, version, expires }
-    }
 }
 
 impl Limits {
@@ -181,19 +100,14 @@ impl Limits {
     }
 }
 
-enum OpenedStream {
-    Plain(Box<Io>),
-    #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::server::TlsStream<Io>>),
-}
-
 /// Reads the PROXY protocol, does the TLS handshake, and finds out the HTTP version.
 async fn open(
     mut io: Io,
     addr: Option<SocketAddr>,
     security: Security,
-    clients: Option<&Clients>,
-) -> io::Result<(OpenedStream, HttpVersion, Peer)> {
+    service: Arc<dyn ErasedService>,
+    activity: Arc<Activity>,
+) -> io::Result<OpenConnection> {
     let mut peer = Peer::new(addr);
     if security.proxy_protocol
         // Boxed, because other connections don't need its state.
@@ -201,7 +115,7 @@ async fn open(
     {
         peer = Peer::new(Some(client));
     }
-    if let (Some(clients), Some(addr)) = (clients, peer.ip()) {
+    if let (Some(clients), Some(addr)) = (&activity.server.clients, peer.ip()) {
         match clients.admit(addr) {
             Some(slot) => io.keep(slot),
             None => return Err(io::Error::other("the client has too many connections")),
@@ -219,14 +133,14 @@ async fn open(
         };
         let chain = session.peer_certificates().unwrap_or_default();
         peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
-        return Ok((OpenedStream::Tls(Box::new(io)), version, peer));
+        return Ok(OpenConnection::new(io, version, peer, service, activity));
     }
     let version = match sniff(&mut io).await? {
         // hyper answers other bytes with GOAWAY.
         _ if security.http2_only => HttpVersion::Http2,
         version => version,
     };
-    Ok((OpenedStream::Plain(Box::new(io)), version, peer))
+    Ok(OpenConnection::new(io, version, peer, service, activity))
 }
 
 /// Recognizes HTTP/2 by the first bytes (RFC 9113, 3.3).
@@ -271,38 +185,116 @@ where
     }
 }
 
+/// A connection that speaks HTTP.
+struct OpenConnection {
+    http: Pin<Box<dyn Connection + Send>>,
+    version: HttpVersion,
+}
+
+impl OpenConnection {
+    fn new<I>(
+        io: I,
+        version: HttpVersion,
+        peer: Peer,
+        service: Arc<dyn ErasedService>,
+        activity: Arc<Activity>,
+    ) -> Self
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        activity.set_client(peer.ip());
+        let frames = (version == HttpVersion::Http2).then(|| {
+            activity.begin_http2();
+            Box::new([Frames::of_client(), Frames::of_server()])
+        });
+        let server = activity.server.clone();
+        let io = TokioIo::new(Clear { io, activity: activity.clone(), frames });
+        let requests = Requests { service, peer, activity };
+        let http: Pin<Box<dyn Connection + Send>> = match version {
+            HttpVersion::Http1 => {
+                Box::pin(server.http1.serve_connection(io, requests).with_upgrades())
+            }
+            HttpVersion::Http2 => {
+                let streams = Streams { pace: server.limits.response_pace() };
+                Box::pin(server.limits.http2(streams).serve_connection(io, requests))
+            }
+        };
+        Self { http, version }
+    }
+}
+
+/// What a connection does.
+enum Stage {
+    /// What comes before HTTP. It is freed before HTTP begins.
+    Opening(Pin<Box<dyn Future<Output = io::Result<OpenConnection>> + Send>>),
+    Open(OpenConnection),
+}
+
 /// A connection with its time limits.
 struct TimedConnection {
-    connection: Pin<Box<dyn Connection + Send>>,
+    stage: Stage,
     activity: Arc<Activity>,
-    server: Arc<ServerState>,
     phase: watch::Receiver<Phase>,
-    version: HttpVersion,
+    /// When the state of the activity began, unless it is `Busy`.
+    since: Instant,
     /// When it is to end.
-    expires: Instant,
+    expires: Option<Instant>,
 }
 
 impl TimedConnection {
+    fn new(
+        shared: SharedState,
+        socket: Socket,
+        addr: Option<SocketAddr>,
+        security: Security,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let SharedState { service, server, phase } = shared;
+        let age = server.limits.connection_age();
+        let activity = Arc::new(Activity::new(server));
+        let since = activity.accepted();
+        let io = Io::new(socket, activity.clone(), phase.clone(), permit);
+        let opening = open(io, addr, security, service, activity.clone());
+        let expires = age.map(|age| since + jittered(age));
+        Self { stage: Stage::Opening(Box::pin(opening)), activity, phase, since, expires }
+    }
+
     async fn drive(mut self) {
         let mut end = Shutdown::Open;
-        let mut timer = pin!(sleep_until(Instant::now()));
+        let first = match self.due(end, self.since) {
+            TimerAction::Later(at) => at,
+            TimerAction::ShutDown | TimerAction::Drop => self.since,
+        };
+        let mut timer = pin!(sleep_until(first));
         let mut seldom = Seldom::default();
         loop {
             let event = {
-                let Self { connection, activity, phase, .. } = &mut self;
-                let mut event = pin!(Event::next(phase, activity, timer.as_mut(), end));
+                let Self { stage, activity, phase, since, .. } = &mut self;
+                let mut event = pin!(Event::next(phase, timer.as_mut()));
                 seldom.reset();
                 poll_fn(|cx| {
-                    if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                        return Poll::Ready(Event::Ended(result));
+                    let was_open = stage.version().is_some();
+                    if let Poll::Ready(ended) = stage.poll(cx) {
+                        return Poll::Ready(ended);
                     }
-                    activity.settle();
+                    activity.settle(since);
+                    if end == Shutdown::Open {
+                        if activity.is_closing() {
+                            return Poll::Ready(Event::Closing);
+                        }
+                    } else if !was_open && stage.version().is_some() {
+                        return Poll::Ready(Event::Opened);
+                    }
                     seldom.poll(event.as_mut(), cx)
                 })
                 .await
             };
             let now = Instant::now();
             let begins_to_end = match event {
+                Event::NotOpened(error) => {
+                    tracing::debug!(%error, "connection not opened");
+                    return;
+                }
                 Event::Ended(result) => {
                     if let Err(error) = result {
                         tracing::debug!(%error, "connection ended");
@@ -311,13 +303,14 @@ impl TimedConnection {
                 }
                 Event::Phase(Phase::Aborting) => return,
                 Event::Phase(Phase::Serving | Phase::Draining) | Event::Closing => true,
-                Event::Timer if end == Shutdown::Open && now >= self.expires => true,
+                Event::Opened => true,
+                Event::Timer if end == Shutdown::Open && self.is_expired(now) => true,
                 Event::Timer => {
                     match self.due(end, now) {
                         TimerAction::Later(at) => timer.as_mut().reset(at),
                         TimerAction::Drop => return,
                         TimerAction::ShutDown => {
-                            self.connection.as_mut().shut_down();
+                            self.stage.shut_down();
                             end = Shutdown::ShutDown(now);
                             timer.as_mut().reset(now);
                         }
@@ -329,28 +322,35 @@ impl TimedConnection {
                 if end == Shutdown::Open {
                     self.activity.close();
                     end = Shutdown::Draining(now);
-                    if self.version == HttpVersion::Http2 {
-                        self.connection.as_mut().shut_down();
-                        end = Shutdown::ShutDown(now);
-                    }
+                }
+                if let (Shutdown::Draining(_), Some(HttpVersion::Http2)) =
+                    (end, self.stage.version())
+                {
+                    self.stage.shut_down();
+                    end = Shutdown::ShutDown(now);
                 }
                 timer.as_mut().reset(now);
             }
         }
     }
 
+    fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
     /// What the time limits require now.
     ///
     /// The state changes without notice. The timer therefore checks it at least as often as the shortest time limit that a new state could have.
-    fn due(&self, end: Shutdown, now: Instant) -> TimerAction {
-        let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.server.limits;
+    fn due(&mut self, end: Shutdown, now: Instant) -> TimerAction {
+        let Limits { header_read_timeout, idle_timeout, drain_grace, .. } =
+            self.activity.server.limits;
         let look_again = match end {
             Shutdown::Draining(_) => header_read_timeout.min(drain_grace),
             Shutdown::Open | Shutdown::ShutDown(_) => header_read_timeout.min(idle_timeout),
         };
         let mut look_again = now + look_again;
-        if end == Shutdown::Open {
-            look_again = look_again.min(self.expires);
+        if let (Shutdown::Open, Some(expires)) = (end, self.expires) {
+            look_again = look_again.min(expires);
         }
         if let Some(since) = self.activity.unfinished_since() {
             let at = since + header_read_timeout;
@@ -360,33 +360,64 @@ impl TimedConnection {
             }
             look_again = look_again.min(at);
         }
+        self.activity.settle(&mut self.since);
+        let since = self.since;
         let (at, then) = match (self.activity.state(), end) {
             (ConnectionState::Busy, _) => {
                 self.activity.check_socket();
                 return TimerAction::Later(look_again);
             }
-            (ConnectionState::Head(since), _) if self.version == HttpVersion::Http1 => {
+            (ConnectionState::Head, _) if self.stage.version() != Some(HttpVersion::Http2) => {
                 (since + header_read_timeout, TimerAction::Drop)
             }
-            (ConnectionState::Head(since) | ConnectionState::Idle(since), Shutdown::Open) => {
-                (since + idle_timeout, TimerAction::ShutDown)
+            (_, Shutdown::Open) => (since + idle_timeout, TimerAction::ShutDown),
+            (_, Shutdown::Draining(start)) => {
+                (since.max(start) + drain_grace, TimerAction::ShutDown)
             }
-            (
-                ConnectionState::Head(since) | ConnectionState::Idle(since),
-                Shutdown::Draining(start),
-            ) => (since.max(start) + drain_grace, TimerAction::ShutDown),
-            (
-                ConnectionState::Head(since) | ConnectionState::Idle(since),
-                Shutdown::ShutDown(start),
-            ) => (since.max(start) + header_read_timeout, TimerAction::Drop),
+            (_, Shutdown::ShutDown(start)) => {
+                (since.max(start) + header_read_timeout, TimerAction::Drop)
+            }
         };
         if at <= now { then } else { TimerAction::Later(at.min(look_again)) }
     }
 }
 
+impl Stage {
+    /// The HTTP version, once it is known.
+    fn version(&self) -> Option<HttpVersion> {
+        match self {
+            Self::Opening(_) => None,
+            Self::Open(open) => Some(open.version),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Self::Opening(opening) = self {
+            match ready!(opening.as_mut().poll(cx)) {
+                Ok(open) => *self = Self::Open(open),
+                Err(error) => return Poll::Ready(Event::NotOpened(error)),
+            }
+        }
+        match self {
+            Self::Open(open) => open.http.as_mut().poll(cx).map(Event::Ended),
+            Self::Opening(_) => Poll::Pending,
+        }
+    }
+
+    /// Makes the connection end if it speaks HTTP.
+    fn shut_down(&mut self) {
+        if let Self::Open(open) = self {
+            open.http.as_mut().shut_down();
+        }
+    }
+}
+
 /// What happens on a connection.
 enum Event {
+    NotOpened(io::Error),
     Ended(hyper::Result<()>),
+    /// It speaks HTTP from now on, while it is to end.
+    Opened,
     /// The phase of the server has changed.
     Phase(Phase),
     /// It has served as many requests as it may.
@@ -395,13 +426,8 @@ enum Event {
 }
 
 impl Event {
-    /// Waits for the next event, except for the end of the connection.
-    async fn next(
-        phase: &mut watch::Receiver<Phase>,
-        activity: &Activity,
-        timer: Pin<&mut Sleep>,
-        end: Shutdown,
-    ) -> Self {
+    /// Waits for a change of the phase, or the timer.
+    async fn next(phase: &mut watch::Receiver<Phase>, timer: Pin<&mut Sleep>) -> Self {
         tokio::select! {
             biased;
             changed = phase.changed() => match changed {
@@ -409,7 +435,6 @@ impl Event {
                 // The server was dropped.
                 Err(_) => Self::Phase(Phase::Aborting),
             },
-            () = activity.closing(), if end == Shutdown::Open => Self::Closing,
             () = timer => Self::Timer,
         }
     }
@@ -435,12 +460,9 @@ enum TimerAction {
 /// The age with up to a tenth less or more: connections that were opened together don't end together.
 fn jittered(age: Duration) -> Duration {
     let random = RandomState::new().hash_one(());
-    let age = age.min(AGELESS);
     age - age / 10 + (age / 5).mul_f64(random as f64 / u64::MAX as f64)
 }
 
-/// Longer than any connection lasts.
-const AGELESS: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How much of one response HTTP/2 keeps for the socket: small, because the streams of a connection share its budget.
 const STREAM_BUFFER: usize = 64 * 1024;
 /// The window of a new connection (RFC 9113, 6.9.2), which can't be made smaller.

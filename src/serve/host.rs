@@ -5,53 +5,79 @@
 use std::net::Ipv6Addr;
 
 use http::header::HOST;
-use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
 
-/// Checks the host of a request. Fails with what is wrong, for a response with the status 400.
+/// Checks the target and the host of a request. Fails with what is wrong, for a response with the status 400.
 ///
 /// The `Host` of a request with a target in absolute form is replaced by the authority of that target (RFC 9112, 3.2.2).
-pub(super) fn check(head: &mut Parts) -> Result<(), &'static str> {
-    let mut fields = head.headers.get_all(HOST).iter();
-    let field = fields.next();
-    if fields.next().is_some() {
+pub(super) fn check<B>(req: &mut Request<B>) -> Result<(), &'static str> {
+    if !has_valid_form(req) {
+        return Err("The target of the request is not valid for its method");
+    }
+    // Most requests repeat no field.
+    if req.headers().len() > req.headers().keys_len()
+        && req.headers().get_all(HOST).iter().nth(1).is_some()
+    {
         return Err("The request has more than one `Host`");
     }
-    let field = match field {
+    let field = match field(req.headers()) {
         Some(field) => Some(Authority::parse(field.as_bytes()).ok_or(INVALID)?),
         None => None,
     };
-    let target = match head.uri.authority() {
+    let target = match req.uri().authority() {
         Some(target) => Some(Authority::parse(target.as_str().as_bytes()).ok_or(INVALID)?),
         None => None,
     };
-    match (head.version, field, target) {
+    match (req.version(), field, target) {
         (Version::HTTP_11, None, _) => Err("The request has no `Host`"),
         (Version::HTTP_2, None, None) => Err("The request has neither `:authority` nor `Host`"),
         (Version::HTTP_2, Some(field), Some(target)) => {
-            let port = default_port(head.uri.scheme());
+            let port = default_port(req.uri().scheme());
             match field.is_same(&target, port) {
                 true => Ok(()),
                 false => Err("The request has a `Host` other than its `:authority`"),
             }
         }
         // RFC 9112, 3.2: the target in authority form is the host as well.
-        (_, Some(field), Some(target)) if head.method == Method::CONNECT => {
+        (_, Some(field), Some(target)) if *req.method() == Method::CONNECT => {
             match field.is_same(&target, None) {
                 true => Ok(()),
                 false => Err("The request has a `Host` other than its target"),
             }
         }
-        (Version::HTTP_10 | Version::HTTP_11, _, Some(_)) if head.method != Method::CONNECT => {
-            if let Some(authority) = head.uri.authority()
+        (Version::HTTP_10 | Version::HTTP_11, _, Some(_)) if *req.method() != Method::CONNECT => {
+            if let Some(authority) = req.uri().authority()
                 && let Ok(host) = HeaderValue::from_str(authority.as_str())
             {
-                head.headers.insert(HOST, host);
+                req.headers_mut().insert(HOST, host);
             }
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the target has a form that the method permits (RFC 9112, 3.2; RFC 9113, 8.3.1 and 8.5): an authority alone for CONNECT, a path for all
+/// others, and `*` for OPTIONS. A handler on any path would answer the other forms, and take `GET a:80` for a path.
+fn has_valid_form<B>(req: &Request<B>) -> bool {
+    let (method, uri) = (req.method(), req.uri());
+    // h2 accepts an empty scheme.
+    if uri.scheme_str().is_some_and(str::is_empty) {
+        return false;
+    }
+    match uri.path().as_bytes() {
+        [b'/', ..] => *method != Method::CONNECT,
+        [] => *method == Method::CONNECT,
+        path => *method == Method::OPTIONS && path == b"*",
+    }
+}
+
+/// The field of a request that has at most one. Clients send it first (RFC 9110, 7.2), where it is found without a lookup.
+fn field(headers: &HeaderMap) -> Option<&HeaderValue> {
+    match headers.iter().next() {
+        Some((name, value)) if *name == HOST => Some(value),
+        _ => headers.get(HOST),
     }
 }
 
@@ -93,13 +119,16 @@ impl<'a> Authority<'a> {
 
 /// How long the name or IPv4 address is with which a text begins. An empty one is not valid in a URI of HTTP (RFC 9110, 4.2.1).
 fn length_of_name(text: &[u8]) -> usize {
-    let mut length = 0;
+    let mut rest = text;
     loop {
-        length += match &text[length..] {
-            [byte, ..] if IS_IN_NAME[usize::from(*byte)] => 1,
-            [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => 3,
-            _ => return length,
-        };
+        let plain = rest.iter().position(|byte| !IS_IN_NAME[usize::from(*byte)]);
+        rest = &rest[plain.unwrap_or(rest.len())..];
+        match rest {
+            [b'%', a, b, after @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                rest = after
+            }
+            _ => return text.len() - rest.len(),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 use super::activity::Activity;
 use super::clients::ClientSlot;
 use super::frames::Frames;
-use super::pace::{Pace, PaceLimits};
+use super::pace::Pace;
 use super::phase::Phase;
 
 /// An accepted socket.
@@ -38,9 +38,8 @@ pub(super) struct Io {
     /// Bytes that were read ahead.
     ahead: Bytes,
     activity: Arc<Activity>,
-    pace: Pace,
-    /// The request to which the pace belongs.
-    request: u32,
+    /// How fast the peer reads, and the number of the request that it reads the response to. `None` until a write had to wait.
+    pace: Option<Box<(Pace, u32)>>,
     closing: Closing,
     /// The server waits until all receivers are dropped.
     _alive: watch::Receiver<Phase>,
@@ -58,7 +57,6 @@ impl Io {
     pub(super) fn new(
         socket: Socket,
         activity: Arc<Activity>,
-        pace: PaceLimits,
         alive: watch::Receiver<Phase>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
@@ -66,8 +64,7 @@ impl Io {
             socket,
             ahead: Bytes::new(),
             activity,
-            pace: Pace::new(pace),
-            request: 0,
+            pace: None,
             closing: Closing::No,
             _alive: alive,
             _permit: permit,
@@ -96,16 +93,21 @@ impl Io {
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = &result {
             let bytes = *written.as_ref().unwrap_or(&0);
-            self.pace.progress(bytes);
+            if let Some(pace) = &mut self.pace {
+                pace.0.progress(bytes);
+            }
             self.activity.sent(bytes);
             return result;
         }
-        let request = self.activity.requests();
-        if self.request != request {
-            self.request = request;
-            self.pace.begin_body();
+        let activity = &self.activity;
+        let (pace, request) = &mut **self.pace.get_or_insert_with(|| {
+            Box::new((Pace::new(activity.server.limits.response_pace()), activity.requests()))
+        });
+        if *request != activity.requests() {
+            *request = activity.requests();
+            pace.begin_body();
         }
-        ready!(self.pace.poll_late(Duration::ZERO, cx));
+        ready!(pace.poll_late(Duration::ZERO, cx));
         let late = "the client reads the response too slowly, or not at all";
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)))
     }

@@ -1,12 +1,13 @@
-//! The `Content-Length` of a response, compared with its body.
+//! How long a response is: its `Content-Length`, compared with its body, and its `Transfer-Encoding`.
 //!
 //! Middleware may replace a body and leave its old length. hyper sends both as they are: on HTTP/1 the client then takes the rest of one
-//! response for the start of the next one.
+//! response for the start of the next one. A handler may also pass on the fields of another server's response, whose coding hyper has removed:
+//! hyper then claims that coding, or drops the connection if there is a length as well.
 //!
-//! Sources: RFC 9110, 8.6; RFC 9112, 6.2 and 6.3; RFC 9113, 8.1.1.
+//! Sources: RFC 9110, 8.6 and 9.3.6; RFC 9112, 6.1 to 6.3; RFC 9113, 8.1.1.
 
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, StatusCode};
 use http_body::Body as _;
 
 use crate::Response;
@@ -23,13 +24,22 @@ pub(super) enum ContentLength {
 }
 
 impl ContentLength {
-    /// Compares the field with the body, and corrects it if it is wrong. `is_head` is whether the request has the method HEAD.
-    pub(super) fn check(is_head: bool, response: &mut Response) -> Self {
+    /// Compares the field with the body, and corrects it if it is wrong. Removes `Transfer-Encoding`, which the server itself adds where it codes a
+    /// body. `is_head` and `is_connect` are whether the request has these methods.
+    pub(super) fn check(is_head: bool, is_connect: bool, response: &mut Response) -> Self {
+        // Responses have few fields: this is shorter than a lookup.
+        let is_of_length =
+            |name: &HeaderName| *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
+        if !response.headers().keys().any(is_of_length) {
+            return Self::Right;
+        }
+        response.headers_mut().remove(TRANSFER_ENCODING);
         if !response.headers().contains_key(CONTENT_LENGTH) {
             return Self::Right;
         }
         let status = response.status();
-        if status.is_informational() || status == StatusCode::NO_CONTENT {
+        let is_tunnel = is_connect && status.is_success();
+        if status.is_informational() || status == StatusCode::NO_CONTENT || is_tunnel {
             // RFC 9110, 8.6: these never have the field.
             response.headers_mut().remove(CONTENT_LENGTH);
             return Self::Right;

@@ -81,6 +81,11 @@ impl Limits {
         Ok(self)
     }
 
+    /// How old a connection may become. `None` if there is no limit.
+    pub(super) fn connection_age(&self) -> Option<Duration> {
+        (self.max_connection_age < YEAR).then_some(self.max_connection_age)
+    }
+
     /// How fast a client must send the body of a request.
     pub(super) fn body_pace(&self) -> PaceLimits {
         PaceLimits {

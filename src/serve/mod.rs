@@ -42,11 +42,16 @@
 //! | --- | --- |
 //! | the service panics | 500 `application/problem+json`; the connection stays open |
 //! | a response has a wrong `Content-Length` | the right one, and `Connection: close` on HTTP/1. A body whose length is unknown before is broken off when it is longer or shorter than declared. The server logs it at level `ERROR` |
+//! | a response has a `Transfer-Encoding`, such as one that a handler passes on from another server | the field is removed: the server adds its own where it codes the body. A successful response to CONNECT has no length either ([RFC 9110, 9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)) |
 //! | the body of a response panics | the response breaks off; on HTTP/2 the other streams continue |
 //! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, and the connection stays open. With `Connection: close` if the body is longer than [`Server::unread_body_limit`], took longer than [`Server::body_read_timeout`], or waits for a `100 Continue`. On HTTP/2 `RST_STREAM` with `NO_ERROR` after the answer ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)) |
+//! | a body that is not valid: the size of a chunk, an extension or trailers that are too long | reading it fails: 400 `application/problem+json` if an extractor reads it, with `Connection: close` |
+//! | an `Expect` other than `100-continue`, of a request with a body | 417 `application/problem+json`, with `Connection: close` ([RFC 9110, 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)) |
+//! | a response of unknown length on HTTP/1.0 | the response, with `Connection: close`: the end of the connection is its end |
 //! | a head that is not valid HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |
+//! | trailers with more than 100 fields, on HTTP/1 also if they are too long, or on HTTP/2 with a value that begins or ends with a blank | reading the body fails: 400 `application/problem+json` if an extractor reads it |
 //! | heads of HTTP/2 requests in flight that exceed [`Server::max_buffered_per_connection`], or a quarter of [`Server::max_buffered_per_network`] or [`Server::max_buffered`] | 503 `application/problem+json` |
 //! | more calls of a detached handler than [`Detached::max_running`] | 503 `application/problem+json`, with `Retry-After` |
 //! | a head, or on HTTP/2 another frame than `DATA`, that takes longer than [`Server::header_read_timeout`] | the connection ends |
@@ -56,6 +61,7 @@
 //! | a response of which nothing is read for [`Server::write_timeout`], that is read more slowly than [`Server::min_response_rate`] or for longer than [`Server::response_timeout`] | the connection ends; on HTTP/2 only the stream |
 //! | a `Transfer-Encoding` other than `chunked`, such as `gzip, chunked` | 501 `application/problem+json`, and `Connection: close` ([RFC 9112, 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)) |
 //! | a handler returns a status below 200, but for 101 to a request with `Upgrade` on HTTP/1.1 | 500 `application/problem+json`: hyper can't send interim responses. The server logs it at level `ERROR` |
+//! | a target in a form that its method doesn't permit: `GET a:80`, `GET *`, `CONNECT /` | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), [RFC 9113, 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)) |
 //! | a `Host` or `:authority` that is missing (but on HTTP/1.0), repeated or not valid; a `Host` other than the `:authority` | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), [RFC 9113, 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)) |
 //! | on HTTP/2 a header field that begins or ends with a blank | 400 `application/problem+json` ([RFC 9113, 8.2.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1)) |
 //! | a connection reaches [`Server::max_requests_per_connection`] or [`Server::max_connection_age`] | it ends as when the server stops |
@@ -100,6 +106,7 @@ mod detach;
 mod detached;
 mod draining;
 mod error;
+mod fields;
 mod frames;
 mod host;
 mod http_version;

@@ -48,9 +48,11 @@ impl Pace {
             self.behind += waited;
         }
         if !self.behind.is_zero() {
-            let earned = match self.limits.rate {
-                0 => Duration::MAX,
-                rate => Duration::from_secs_f64(bytes as f64 / f64::from(rate)),
+            // An empty frame of HTTP/2 is no progress.
+            let earned = match (bytes, self.limits.rate) {
+                (0, _) => Duration::ZERO,
+                (_, 0) => Duration::MAX,
+                (_, rate) => Duration::from_secs_f64(bytes as f64 / f64::from(rate)),
             };
             self.behind = self.behind.saturating_sub(earned);
         }
@@ -96,6 +98,7 @@ mod tests {
         for (rate, total, bytes, seconds, late) in [
             (0, Duration::MAX, 1, 29, None),
             (0, Duration::MAX, 1, 31, Some(0)),
+            (0, Duration::MAX, 0, 10, Some(2)),
             (0, 100 * SECOND, 1, 29, Some(3)),
             (0, 100 * SECOND, 1_000_000, 29, Some(3)),
             (100, Duration::MAX, 1000, 9, None),

@@ -37,9 +37,10 @@ impl Peer {
     pub(super) fn describe(&self, extensions: &mut Extensions) {
         if let Some(addr) = self.addr {
             if extensions.is_empty() {
-                *extensions = reused();
+                *extensions = reused(addr);
+            } else {
+                extensions.insert(addr);
             }
-            extensions.insert(addr);
         }
         #[cfg(feature = "tls")]
         if let Some(certificate) = &self.certificate {

@@ -13,8 +13,7 @@ use std::time::Duration;
 use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, COOKIE, EXPECT, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -22,24 +21,21 @@ use tokio::time::{Sleep, sleep};
 use tracing::Span;
 
 use super::activity::{Activity, InFlight};
-use super::body::{CountedBody, RequestBody, UnreadBody};
-use super::budget::{HeadReservation, LazyBudget, Room};
+use super::body::{BodyVersion, CountedBody, RequestBody};
+use super::budget::{HeadReservation, Room};
+use super::fields::{MAX_FIELDS, is_padded};
 use super::host;
-use super::http_version::HttpVersion;
 use super::length::ContentLength;
 use super::log;
 use super::peer::Peer;
 use super::servable::ErasedService;
-use super::state::ServerState;
-use crate::{Body, Error, Request, Response};
+use crate::{Body, Error, Response};
 
 /// The service of one connection, as hyper calls it.
 pub(super) struct Requests {
     pub(super) service: Arc<dyn ErasedService>,
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
-    pub(super) server: Arc<ServerState>,
-    pub(super) budget: Arc<LazyBudget>,
 }
 
 impl hyper::service::Service<http::Request<Incoming>> for Requests {
@@ -47,56 +43,58 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = ServedRequest;
 
-    fn call(&self, req: http::Request<Incoming>) -> ServedRequest {
-        let limits = &self.server.limits;
+    fn call(&self, mut req: http::Request<Incoming>) -> ServedRequest {
+        let limits = &self.activity.server.limits;
         let in_flight = self.activity.request();
         self.activity.count_request(limits.max_requests_per_connection);
         let span = log::span(req.method(), req.headers());
-        let is_head = req.method() == Method::HEAD;
+        let (is_head, is_connect) = (req.method() == Method::HEAD, req.method() == Method::CONNECT);
         let version = req.version();
         let upgrade = is_upgrade(&req);
         let http1 = version < Version::HTTP_2;
         if http1 {
             self.activity.begin_exchange();
         }
-        let (mut parts, incoming) = req.into_parts();
-        self.peer.describe(&mut parts.extensions);
-        let mut stalled: Option<Arc<AtomicBool>> = None;
-        let has_body = !incoming.is_end_stream();
-        let body = if has_body {
-            let unread = http1.then(|| UnreadBody {
-                in_flight: self.activity.request(),
-                limit: limits.unread_body,
-                on_hold: parts.headers.contains_key(EXPECT),
-            });
-            let is_stalled = stalled.insert(Arc::default()).clone();
-            Body::new(RequestBody::new(incoming, limits.body_pace(), is_stalled, unread))
-        } else {
-            Body::empty()
-        };
+        self.peer.describe(req.extensions_mut());
+        let mut stalled = None;
+        let has_body = !req.body().is_end_stream();
+        let expects = has_body && req.headers().contains_key(EXPECT);
+        let body_version = has_body.then(|| {
+            if http1 {
+                BodyVersion::Http1 { in_flight: Some(self.activity.request()), on_hold: expects }
+            } else {
+                let stalled: &mut Arc<AtomicBool> = stalled.insert(Arc::default());
+                BodyVersion::Http2 { stalled: stalled.clone() }
+            }
+        });
+        let admitted = self.admit(&mut req, has_body, expects);
+        let req = req.map(|incoming| match body_version {
+            Some(version) => Body::new(RequestBody::new(incoming, version, limits.body_pace())),
+            None => Body::empty(),
+        });
         let mut start = HandlerStart::Now;
         let mut head = None;
-        let answer = match self.admit(&mut parts, has_body) {
+        let answer = match admitted {
             Ok(reserved) => {
                 head = reserved;
                 // HTTP/1 has one request in flight, which waits for no budget.
                 if !http1 {
                     start = HandlerStart::Check;
                 }
-                self.service.call(Request::from_parts(parts, body))
+                self.service.call(req)
             }
             Err(error) => Box::pin(ready(error.into_response())),
         };
+        let in_flight = Some(in_flight);
         ServedRequest {
             answer,
             start,
             _head: head,
             stalled,
             span,
-            in_flight: Some(in_flight),
-            server: self.server.clone(),
-            budget: self.budget.clone(),
+            in_flight,
             is_head,
+            is_connect,
             version,
             upgrade,
         }
@@ -105,11 +103,18 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
 
 impl Requests {
     /// Checks a head. Reserves memory for it if many requests are in flight. The error is the response to a request that is refused.
-    fn admit(&self, head: &mut Parts, has_body: bool) -> Result<Option<HeadReservation>, Error> {
-        if let Err(detail) = host::check(head) {
+    fn admit(
+        &self,
+        req: &mut http::Request<Incoming>,
+        has_body: bool,
+        expects: bool,
+    ) -> Result<Option<HeadReservation>, Error> {
+        if let Err(detail) = host::check(req) {
             return Err(Error::new(StatusCode::BAD_REQUEST, detail));
         }
-        if has_body && has_unknown_coding(head) {
+        // With a length, there is no such field.
+        let headers = req.headers();
+        if has_body && req.body().size_hint().exact().is_none() && has_unknown_coding(headers) {
             // How the content is coded is unknown, and whether its length is what hyper takes it for.
             self.activity.leave_unread();
             return Err(Error::new(
@@ -117,19 +122,26 @@ impl Requests {
                 "The request has a `Transfer-Encoding` other than `chunked`",
             ));
         }
-        if head.version != Version::HTTP_2 {
+        if expects && headers.get_all(EXPECT).iter().any(is_unknown_expectation) {
+            // The client may wait for an answer, and not send the body.
+            self.activity.leave_unread();
+            return Err(Error::new(
+                StatusCode::EXPECTATION_FAILED,
+                "The request has an `Expect` other than `100-continue`",
+            ));
+        }
+        if req.version() != Version::HTTP_2 {
             return Ok(None);
         }
-        if head.headers.values().any(is_padded) {
+        if headers.values().any(is_padded) {
             return Err(Error::new(
                 StatusCode::BAD_REQUEST,
                 "A header field of the request begins or ends with a blank",
             ));
         }
         // A client may send each cookie in a field of its own (RFC 9113, 8.2.3).
-        let fields = head.headers.len();
-        if fields > MAX_FIELDS && fields - head.headers.get_all(COOKIE).iter().count() > MAX_FIELDS
-        {
+        let fields = headers.len();
+        if fields > MAX_FIELDS && fields - headers.get_all(COOKIE).iter().count() > MAX_FIELDS {
             return Err(Error::new(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "The request has too many header fields",
@@ -138,7 +150,7 @@ impl Requests {
         if self.activity.requests_in_flight() <= UNCOUNTED_HEADS {
             return Ok(None);
         }
-        match self.budget.get().try_reserve_head(memory_of(head)) {
+        match self.activity.budget().try_reserve_head(memory_of(req)) {
             Some(reserved) => Ok(Some(reserved)),
             None => Err(Error::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -149,16 +161,14 @@ impl Requests {
 }
 
 /// Whether the body has a coding besides `chunked` (RFC 9112, 6.1). On HTTP/2 there is no such field.
-fn has_unknown_coding(head: &Parts) -> bool {
-    let mut fields = head.headers.get_all(TRANSFER_ENCODING).iter();
+fn has_unknown_coding(headers: &HeaderMap) -> bool {
+    let mut fields = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(field) = fields.next() else { return false };
     fields.next().is_some() || !field.as_bytes().eq_ignore_ascii_case(b"chunked")
 }
 
-/// Whether a value begins or ends with a blank, which is not valid on HTTP/2 (RFC 9113, 8.2.1). On HTTP/1 such blanks are not a part of it.
-fn is_padded(value: &HeaderValue) -> bool {
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
+fn is_unknown_expectation(value: &HeaderValue) -> bool {
+    !value.as_bytes().eq_ignore_ascii_case(b"100-continue")
 }
 
 /// Whether a response with a status below 200 can be sent. hyper sends one response to each request, so an interim one would take the place of
@@ -167,10 +177,16 @@ fn is_unfit(status: StatusCode, upgrade: bool) -> bool {
     status.is_informational() && !(status == StatusCode::SWITCHING_PROTOCOLS && upgrade)
 }
 
+/// Whether a handler ends the connection.
+fn announces_end(response: &Response) -> bool {
+    let mut fields = response.headers().get_all(CONNECTION).iter();
+    fields.any(|field| field.as_bytes().eq_ignore_ascii_case(b"close"))
+}
+
 /// About how many bytes a head takes in memory.
-fn memory_of(head: &Parts) -> usize {
-    let uri = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
-    let fields = head.headers.iter();
+fn memory_of<B>(req: &http::Request<B>) -> usize {
+    let uri = req.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = req.headers().iter();
     uri + fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>()
 }
 
@@ -195,9 +211,9 @@ enum HandlerStart {
 
 impl HandlerStart {
     /// Is ready when the handler may start.
-    fn poll(&mut self, cx: &mut Context<'_>, budget: &LazyBudget) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<()> {
         if matches!(self, Self::Check) {
-            let budget = budget.get();
+            let budget = activity.budget();
             *self = match budget.has_room_for_handler() {
                 true => Self::Now,
                 false => Self::Waiting(Box::pin(budget.clone().handler())),
@@ -230,14 +246,15 @@ pub(super) struct ServedRequest {
     start: HandlerStart,
     /// The memory of the request's head.
     _head: Option<HeadReservation>,
-    /// Whether the client was too slow with the body of the request.
+    /// Whether the client was too slow with the body of the request, on HTTP/2.
     stalled: Option<Arc<AtomicBool>>,
     span: Option<Span>,
+    /// `None` once there is a response.
     in_flight: Option<InFlight>,
-    server: Arc<ServerState>,
-    budget: Arc<LazyBudget>,
     /// Whether the request has the method HEAD.
     is_head: bool,
+    /// Whether it has the method CONNECT.
+    is_connect: bool,
     version: Version,
     /// Whether the client requested another protocol.
     upgrade: bool,
@@ -248,8 +265,13 @@ impl Future for ServedRequest {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        ready!(this.start.poll(cx, &this.budget));
-        let entered = (this.span.as_ref().map(Span::enter), this.server.background.enter());
+        let Some(in_flight) = &this.in_flight else { return Poll::Pending };
+        let activity = &**in_flight.activity();
+        let http1 = this.version < Version::HTTP_2;
+        if !http1 {
+            ready!(this.start.poll(cx, activity));
+        }
+        let entered = (this.span.as_ref().map(Span::enter), activity.server.background.enter());
         let answer = this.answer.as_mut();
         let mut response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
@@ -257,7 +279,10 @@ impl Future for ServedRequest {
         };
         // Extractors of other crates know a body that can't be read, and not the reason.
         if response.status() == StatusCode::BAD_REQUEST
-            && this.stalled.as_ref().is_some_and(|stalled| stalled.load(Ordering::Relaxed))
+            && match &this.stalled {
+                Some(stalled) => stalled.load(Ordering::Relaxed),
+                None => http1 && activity.is_stalled(),
+            }
         {
             response = crate::error::body_timeout().into_response();
         }
@@ -265,24 +290,23 @@ impl Future for ServedRequest {
             tracing::error!(status = %response.status(), "a handler returned an interim response");
             response = Error::internal("an interim response").into_response();
         }
-        let length = ContentLength::check(this.is_head, &mut response);
+        let length = ContentLength::check(this.is_head, this.is_connect, &mut response);
         let declared = match length {
             ContentLength::Declared(length) => Some(length),
             ContentLength::Right | ContentLength::Corrected => None,
         };
-        let version = match this.version < Version::HTTP_2 {
-            true => HttpVersion::Http1,
-            false => HttpVersion::Http2,
-        };
-        let in_flight = this.in_flight.take();
-        if version == HttpVersion::Http1 {
-            let activity = in_flight.as_ref().map(InFlight::activity);
-            let left_unread = activity.is_some_and(|activity| activity.respond());
-            let ends = left_unread
+        if http1 {
+            // The end of such a body is the end of the connection.
+            let is_delimited_by_close = this.version == Version::HTTP_10
+                && declared.is_none()
+                && response.body().size_hint().exact().is_none();
+            let ends = activity.respond()
+                || is_delimited_by_close
+                || this.version == Version::HTTP_10 && announces_end(&response)
                 // A fault that left the field wrong may have left more of the response wrong.
                 || length == ContentLength::Corrected
-                || this.server.draining.load(Ordering::Acquire)
-                || activity.is_some_and(|activity| activity.is_closing());
+                || activity.is_closing()
+                || activity.server.draining.load(Ordering::Acquire);
             if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 if this.version == Version::HTTP_10 {
@@ -292,15 +316,15 @@ impl Future for ServedRequest {
             }
         }
         drop(entered);
-        let room = mem::replace(&mut this.start, HandlerStart::Now).into_room();
-        let (span, budget) = (this.span.take(), this.budget.clone());
-        Poll::Ready(Ok(response
-            .map(|body| CountedBody::new(body, version, declared, budget, room, in_flight, span))))
+        let (span, start) = (this.span.take(), mem::replace(&mut this.start, HandlerStart::Now));
+        let Some(in_flight) = this.in_flight.take() else { return Poll::Pending };
+        Poll::Ready(Ok(response.map(|body| match http1 {
+            true => CountedBody::http1(body, declared, in_flight, span, cx),
+            false => CountedBody::http2(body, declared, start.into_room(), in_flight, span),
+        })))
     }
 }
 
-/// How many header fields a request may have: as many as hyper takes on HTTP/1.
-const MAX_FIELDS: usize = 100;
 /// How many requests of an HTTP/2 connection may be in flight before their heads are counted.
 const UNCOUNTED_HEADS: u32 = 16;
 /// How long a handler that had to wait has memory for its response. Handlers that wait for an event would stop the others otherwise.

@@ -56,7 +56,7 @@ pub(super) fn erased(service: impl Servable) -> Arc<dyn ErasedService> {
 
 impl ErasedService for ChainService {
     fn call(&self, req: Request) -> BoxFuture<'static, Response> {
-        self.handle(req).0
+        self.answer(req)
     }
 }
 

@@ -88,9 +88,12 @@ impl<E: Tail> Root<E> {
     }
 }
 
-/// Removes a body that HTTP does not allow: of a 204, of a 304, and of the response to HEAD.
+/// Removes a body that HTTP does not allow: of a 204, of a 205, of a 304, and of the response to HEAD.
 fn fit_to_http(head: bool, response: Response) -> Response {
-    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    if matches!(
+        response.status(),
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    ) {
         bodiless(response)
     } else if head {
         without_body(response)
@@ -99,7 +102,7 @@ fn fit_to_http(head: bool, response: Response) -> Response {
     }
 }
 
-/// Removes the body and the fields that describe it (RFC 9110, 15.3.5 and 15.4.5).
+/// Removes the body and the fields that describe it (RFC 9110, 15.3.5, 15.3.6 and 15.4.5).
 #[cold]
 fn bodiless(response: Response) -> Response {
     let (mut parts, _) = response.into_parts();

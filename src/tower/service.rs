@@ -53,6 +53,12 @@ impl ChainService {
         ResponseFuture(self.0.clone().respond_boxed(req.map(box_body)))
     }
 
+    /// As `handle`, for a request whose body is in its box already.
+    #[cfg(feature = "serve")]
+    pub(crate) fn answer(&self, req: Request) -> BoxFuture<'static, Response> {
+        self.0.clone().respond_boxed(req)
+    }
+
     /// The paths of the chain with their handlers and the middleware in front of each, in the order in which they are written.
     ///
     /// `to_string()` of a [`ChainService`] returns the same steps as a tree.

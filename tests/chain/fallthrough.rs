@@ -410,6 +410,37 @@ fn a_check_in_front_of_a_service_also_sees_connect() {
 }
 
 #[test]
+fn a_handler_for_every_method_never_answers_connect() {
+    let connect = || http::Method::CONNECT;
+    let tunnel = async || "tunnel";
+    for (case, service, expected) in [
+        ("alone", Chain::new().all(ok).build(), "405"),
+        ("after", Chain::new().on(connect(), pass).all(ok).build(), "404"),
+        (
+            "after, at a path",
+            Chain::new().at("/a", |c| c.on(connect(), pass).all(ok)).build(),
+            "404",
+        ),
+        ("elsewhere", Chain::new().at("/a", |c| c.on(connect(), pass)).all(ok).build(), "404"),
+        ("before", Chain::new().all(ok).on(connect(), tunnel).build(), "200 tunnel"),
+        (
+            "before, at a path",
+            Chain::new().at("/a", |c| c.all(ok).on(connect(), tunnel)).build(),
+            "200 tunnel",
+        ),
+        (
+            "around",
+            Chain::new().all(ok).at("/a", |c| c.on(connect(), tunnel)).build(),
+            "200 tunnel",
+        ),
+        ("in front", Chain::new().all(pass).on(connect(), tunnel).build(), "200 tunnel"),
+    ] {
+        let got = answer(&service, "CONNECT", "/a");
+        assert!(got.starts_with(expected), "{case}: {got}");
+    }
+}
+
+#[test]
 fn a_mount_with_its_own_hook_keeps_what_is_passed_on_at_its_own_path() {
     let mount = || Chain::new().on_no_match(async || "mount").get(pass);
     for service in [

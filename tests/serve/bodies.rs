@@ -268,3 +268,51 @@ async fn http2_streams_outlive_a_panic_and_an_unread_body() {
     assert_eq!(peer().await, peer().await);
     within(server.stop()).await;
 }
+
+/// The head of a POST that is followed by frames, on stream 1 of HTTP/2.
+fn http2_post(path: &str) -> Vec<u8> {
+    let mut sent = frames::preface(65_535);
+    frames::frame(&mut sent, 1, 0x4, 1, &memory::head("POST", path));
+    sent
+}
+
+#[tokio::test]
+async fn trailers_of_http2_have_the_rules_of_a_head() {
+    let server = Running::start(service()).await;
+    let many =
+        |count: usize| -> Vec<u8> { (0..count).flat_map(|_| frames::field("x", "a")).collect() };
+    for (trailers, answer) in [
+        (many(1), &b"3"[..]),
+        (many(100), b"3"),
+        (many(101), b"failed: the trailers"),
+        (frames::field("x", " a"), b"failed: the trailers"),
+        (frames::field("x", "a\t"), b"failed: the trailers"),
+    ] {
+        let mut sent = http2_post("/length");
+        frames::frame(&mut sent, 0, 0, 1, b"abc");
+        frames::frame(&mut sent, 1, 0x5, 1, &trailers);
+        let mut client = server.connect().await;
+        client.send(sent).await;
+        client.read_until(&mut Vec::new(), answer, 0).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn empty_frames_do_not_keep_a_body_open() {
+    let timeout = Duration::from_millis(200);
+    let server = Running::tuned(service(), |server| server.body_read_timeout(timeout)).await;
+    let mut client = server.connect().await;
+    client.send(http2_post("/length")).await;
+    let mut empty = Vec::new();
+    frames::frame(&mut empty, 0, 0, 1, b"");
+    let mut read = Vec::new();
+    for _ in 0..50 {
+        client.send(&empty).await;
+        let arrived = tokio::time::timeout(timeout / 4, client.0.read_buf(&mut read)).await;
+        if arrived.is_ok() && read.windows(6).any(|window| window == b"failed") {
+            return;
+        }
+    }
+    panic!("the body is still open");
+}

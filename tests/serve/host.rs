@@ -80,6 +80,54 @@ async fn the_host_of_a_connect_is_its_target() {
 }
 
 #[tokio::test]
+async fn a_target_has_the_form_that_its_method_permits() {
+    let service = Chain::new().on(http::Method::CONNECT, async || "connected").all(async || "all");
+    let server = Running::start(service.build()).await;
+    for (line, status) in [
+        ("GET /", 200),
+        ("GET http://test/", 200),
+        ("GET http://test", 200),
+        ("GET test", 400),
+        ("GET test:80", 400),
+        ("GET *", 400),
+        ("POST test:80", 400),
+        ("OPTIONS *", 200),
+        ("OPTIONS /", 200),
+        ("OPTIONS test:80", 400),
+        ("CONNECT test:80", 200),
+        ("CONNECT /", 400),
+        ("CONNECT *", 400),
+        ("CONNECT http://test:80/", 400),
+    ] {
+        for version in ["1.0", "1.1"] {
+            let host = if line == "CONNECT test:80" { "test:80" } else { "test" };
+            let mut client = server.connect().await;
+            client.send(format!("{line} HTTP/{version}\r\nHost: {host}\r\n\r\n")).await;
+            let mut read = Vec::new();
+            client.read_until(&mut read, b"\r\n\r\n", 0).await;
+            let response = String::from_utf8_lossy(&read);
+            let expected = format!("HTTP/{version} {status} ");
+            assert!(response.starts_with(&expected), "{line} HTTP/{version}: {response}");
+        }
+    }
+    const BAD_REQUEST: u8 = 0x8c;
+    for (method, path, scheme) in [("GET", "*", "http"), ("POST", "*", "http"), ("GET", "/", "")] {
+        let pseudo =
+            [(":method", method), (":scheme", scheme), (":path", path), (":authority", "test")];
+        let head: Vec<u8> =
+            pseudo.iter().flat_map(|(name, value)| frames::field(name, value)).collect();
+        let mut sent = frames::preface(65_535);
+        frames::frame(&mut sent, 1, 0x5, 1, &head);
+        let mut client = server.connect().await;
+        client.send(sent).await;
+        let mut read = Vec::new();
+        client.read_until(&mut read, &[1, 4, 0, 0, 0, 1], 1).await;
+        let at = read.windows(6).position(|window| window == [1, 4, 0, 0, 0, 1]).unwrap();
+        assert_eq!(read[at + 6], BAD_REQUEST, "{method} {path} {scheme:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_host_has_one_meaning_on_http2() {
     const OK: u8 = 0x88;
     const BAD_REQUEST: u8 = 0x8c;

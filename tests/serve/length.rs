@@ -118,3 +118,88 @@ async fn a_wrong_length_never_reaches_a_client_of_http2() {
     drop(client);
     server.stop().await;
 }
+
+/// Returns the body, with fields that another server would have sent.
+fn passed_on_service() -> ChainService {
+    async fn respond(req: Request) -> impl IntoResponse {
+        let body = match req.uri().path() {
+            "/stream" => {
+                Body::from_stream(stream::iter([io::Result::Ok(Bytes::from_static(b"hello"))]))
+            }
+            _ => Body::from("hello"),
+        };
+        let mut headers = HeaderMap::new();
+        for coding in req.uri().query().unwrap_or_default().split('&') {
+            match coding {
+                "5" => headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5")),
+                coding => {
+                    headers.insert("transfer-encoding", HeaderValue::from_str(coding).unwrap())
+                }
+            };
+        }
+        (headers, body)
+    }
+    let connect = async || ([("content-length", "5"), ("transfer-encoding", "chunked")], "hello");
+    Chain::new().on(http::Method::CONNECT, connect).all(respond).build()
+}
+
+#[tokio::test]
+async fn a_coding_that_another_server_applied_is_not_claimed() {
+    let server = Running::start(passed_on_service()).await;
+    for path in ["/", "/stream"] {
+        for query in ["chunked", "gzip", "gzip,chunked", "chunked&5", "5&chunked"] {
+            for version in ["1.0", "1.1"] {
+                let mut client = server.connect().await;
+                let get = format!("GET {path}?{query} HTTP/{version}\r\nHost: test\r\n\r\n");
+                client.send(get).await;
+                client.0.shutdown().await.unwrap();
+                let received = client.rest().await.unwrap().to_ascii_lowercase();
+                let case = format!("{path} {query} HTTP/{version}: {received:?}");
+                let (head, body) = received.split_once("\r\n\r\n").expect(&case);
+                let chunked = path == "/stream" && !query.contains('5') && version == "1.1";
+                assert_eq!(head.contains("transfer-encoding: chunked"), chunked, "{case}");
+                assert!(!head.contains("gzip"), "{case}");
+                let expected = if chunked { "5\r\nhello\r\n0\r\n\r\n" } else { "hello" };
+                assert_eq!(body, expected, "{case}");
+            }
+            let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+            let url = format!("http://{}{path}?{query}", server.addr);
+            let response = client.get(url).send().await.unwrap();
+            assert!(!response.headers().contains_key("transfer-encoding"), "{path} {query}");
+            assert_eq!(response.text().await.unwrap(), "hello", "{path} {query}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_has_no_length() {
+    // RFC 9110, 9.3.6.
+    let server = Running::start(passed_on_service()).await;
+    for version in ["1.0", "1.1"] {
+        let mut client = server.connect().await;
+        client.send(format!("CONNECT test:80 HTTP/{version}\r\nHost: test:80\r\n\r\n")).await;
+        let mut read = Vec::new();
+        client.read_until(&mut read, b"\r\n\r\n", 0).await;
+        let head = String::from_utf8_lossy(&read).to_ascii_lowercase();
+        assert!(head.starts_with(&format!("http/{version} 200 ")), "{head}");
+        assert!(!head.contains("content-length") && !head.contains("transfer-encoding"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_205_has_no_content() {
+    // RFC 9110, 15.3.6.
+    let service = Chain::new().all(async || (StatusCode::RESET_CONTENT, "hello")).build();
+    let server = Running::start(service).await;
+    for version in ["1.0", "1.1"] {
+        let mut client = server.connect().await;
+        client.send(format!("GET / HTTP/{version}\r\nHost: test\r\n\r\n")).await;
+        let response = client.response().await;
+        assert!(response.contains("content-length: 0\r\n"), "{response}");
+        assert_eq!(body_of(&response), "", "{response}");
+    }
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let response = client.get(format!("http://{}/", server.addr)).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "");
+}

@@ -223,6 +223,12 @@ async fn each_cause_has_the_same_status_on_every_http_version() {
             Http1::Ends,
         ),
         ("a body that stalls", post("/read", Sent::Stalled), 408, Http1::Ends),
+        (
+            "an unknown expectation",
+            with(post("/read", Sent::Bytes(3)), "expect", "200-ok", 1, 1),
+            417,
+            Http1::Ends,
+        ),
         ("a head that is too large", with(root, "x", "x", 20_000, 1), 431, Http1::Ends),
         ("too many fields", with(root, "x", "x", 1, 150), 431, Http1::Ends),
         ("a repeated Host", with(root, "host", "test", 1, 2), 400, Http1::Open),
@@ -448,6 +454,63 @@ async fn a_message_that_is_refused_ends_every_connection_of_http1() {
             // hyper answers with version 1.1 where it knows no version of the request.
             assert_eq!(answer.split(' ').nth(1), Some(status), "{case}");
             assert!(answer.to_ascii_lowercase().contains("connection: close\r\n"), "{case}");
+        }
+    }
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_valid_ends_every_connection_of_http1() {
+    let servers = Servers::start(table_service(), |server| server).await;
+    let long = "x".repeat(20_000);
+    for column in [Http11, TlsHttp11] {
+        // Whether the first chunk is not valid.
+        for (cause, first, body) in [
+            ("the size of a chunk", true, "x\r\na\r\n0\r\n\r\n".to_owned()),
+            ("a size that is too large", true, "fffffffffffffffff\r\na\r\n".to_owned()),
+            ("a long extension", true, format!("1;{long}\r\na\r\n0\r\n\r\n")),
+            ("a chunk longer than its size", false, "1\r\nab\r\n0\r\n\r\n".to_owned()),
+            ("long trailers", false, format!("1\r\na\r\n0\r\nx: {long}\r\n\r\n")),
+            ("too many trailers", false, format!("1\r\na\r\n0\r\n{}\r\n", "x: a\r\n".repeat(200))),
+        ] {
+            for (path, status) in [("/read", "400"), ("/ignored", "200"), ("/nowhere", "404")] {
+                let fields = "Host: test\r\nTransfer-Encoding: chunked\r\n";
+                let sent = format!("POST {path} HTTP/1.1\r\n{fields}\r\n{body}");
+                let answer = answer_to(&servers, column, &sent).await;
+                let case = format!("{cause} for {path} on {column:?}: {answer}");
+                assert_eq!(answer.split(' ').nth(1), Some(status), "{case}");
+                assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{case}");
+                // A response to a body that is not read doesn't wait for the rest of it.
+                let known = first || path == "/read";
+                assert_eq!(answer.contains("connection: close\r\n"), known, "{case}");
+            }
+        }
+    }
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_response_without_a_length_ends_a_connection_of_http10() {
+    let stream = async || {
+        Body::from_stream(stream::iter(["hel", "lo"].map(|part| io::Result::Ok(Bytes::from(part)))))
+    };
+    let closed = async || ([("connection", "close")], "hello");
+    let service = Chain::new()
+        .at("/", |c| c.get(async || "hello"))
+        .at("/stream", |c| c.get(stream))
+        .at("/closed", |c| c.get(closed));
+    let servers = Servers::start(service.build(), |server| server).await;
+    for column in ALL {
+        for path in ["/stream", "/closed"] {
+            let mut client = servers.connect(column).await;
+            let response = within(client.send(&asked("GET", path, Sent::Nothing))).await.unwrap();
+            let case = format!("{path} on {column:?}: {response:?}");
+            let ends = column == Http10 || path == "/closed" && !column.is_http2();
+            let announced: Vec<_> = response.headers().get_all("connection").iter().collect();
+            assert_eq!(announced, if ends { &["close"][..] } else { &[] }, "{case}");
+            let body = within(response.into_body().collect()).await.unwrap().to_bytes();
+            assert_eq!(body, "hello", "{case}");
+            assert_eq!(client.is_open().await, !ends, "{case}");
         }
     }
     servers.stop().await;
