@@ -27,7 +27,9 @@
 //! ```
 
 use tower_chain::middleware::authenticate::{ApiKey, ApiKeys};
-use tower_chain::{Authenticate, Chain, Error, Path, Principal, Provided, Require, StatusCode};
+use tower_chain::{
+    Authenticate, Chain, ChainService, Error, Path, Principal, Provided, Require, StatusCode,
+};
 
 async fn invoices(principal: Principal) -> String {
     format!("the invoices, for {}\n", principal.name())
@@ -47,21 +49,30 @@ async fn withdraw(keys: Provided<ApiKeys>, Path(name): Path<String>) -> Answer {
     keys.withdraw(&name).then_some("withdrawn\n").ok_or_else(absent)
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let admin = std::env::var("ADMIN_KEY").map_err(|_| "ADMIN_KEY is not set")?;
+fn api(admin: String) -> Result<ChainService, Box<dyn std::error::Error>> {
     let admin = ApiKey::new("admin", admin).map_err(|error| format!("ADMIN_KEY: {error}"))?;
     let keys = ApiKeys::new();
     keys.add(admin.role("admin"))?;
     let read = Require::<Principal>::scope("invoices:read")?;
     let manage = Require::<Principal>::role("admin")?;
-    let api = Chain::new()
+    Ok(Chain::new()
         .provide(keys.clone())
         .use_(Authenticate::api_keys(&keys))
         .at("/invoices", |c| c.use_(read).get(invoices))
         .at("/keys/{name}", |c| c.use_(manage).post(add).delete(withdraw))
-        .build();
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let admin = std::env::var("ADMIN_KEY").map_err(|_| "ADMIN_KEY is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(admin)?).await?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn std::error::Error>> {
+    api("Vy3pRT1rW9ZsU0bq6xQ2Lw".to_owned())?.audit().assert_none();
+    Ok(())
 }

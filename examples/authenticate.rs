@@ -73,3 +73,9 @@ async fn the_token_opens_the_api() -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api("Vy3pRT1rW9ZsU0bq6xQ2Lw")?.audit().assert_none();
+    Ok(())
+}

@@ -28,7 +28,7 @@ use axum::Router;
 use axum::extract::Extension;
 use axum::http::HeaderMap;
 use axum::routing::get;
-use tower_chain::{Chain, Error, StatusCode};
+use tower_chain::{Chain, ChainService, Error, StatusCode};
 
 #[derive(Clone)]
 struct Caller(String);
@@ -45,12 +45,15 @@ async fn me(Extension(Caller(name)): Extension<Caller>) -> String {
     format!("you are {name}\n")
 }
 
+fn chain() -> ChainService {
+    Chain::new().at("/hello", |c| c.get(async || "hello\n")).build()
+}
+
 fn app() -> Router {
-    let chain = Chain::new().at("/hello", |c| c.get(async || "hello\n")).build();
     Router::new()
         .route("/me", get(me))
         .route_layer(Chain::new().guard(caller).into_layer())
-        .nest_service("/chain", chain)
+        .nest_service("/chain", chain())
 }
 
 #[tokio::main]
@@ -72,4 +75,9 @@ async fn the_layer_refuses_who_says_no_name() -> Result<(), Box<dyn std::error::
     assert_eq!(ask("/me").await?.status(), 401);
     assert_eq!(ask("/chain/hello").await?.status(), 200);
     Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    chain().audit().assert_none();
 }

@@ -80,3 +80,9 @@ async fn who_comes_around_the_proxy_can_claim_nothing() -> Result<(), Box<dyn Er
     }
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api("10.0.0.0/8")?.audit().assert_none();
+    Ok(())
+}

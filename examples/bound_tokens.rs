@@ -56,6 +56,7 @@ fn api() -> Result<ChainService, Box<dyn Error>> {
     let by_key = Jwt::<Value>::hs256(SECRET)?.dpop(dpop);
     let by_certificate = Jwt::<Value>::hs256(SECRET)?.mtls(mtls.required(true));
     Ok(Chain::new()
+        .allow("shared-secret", "one issuer signs the tokens of both paths")
         .at("/key/me", |c| c.use_(by_key).get(me))
         .at("/certificate/me", |c| c.use_(by_certificate).get(me))
         .build())
@@ -134,5 +135,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ask(&api, "on a connection with it", request().extension(der("the certificate, in DER")))
         .await?;
     ask(&api, "on a connection with another", request().extension(der("another"))).await?;
+    Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api()?.audit().assert_none();
     Ok(())
 }

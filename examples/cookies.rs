@@ -57,6 +57,7 @@ fn site(secret: &[u8]) -> Result<ChainService, KeyError> {
     let key = Key::try_from(secret)?;
     Ok(Chain::new()
         .provide(key)
+        .allow("open-write", "visitors sign in and out; a cookie is `SameSite=Lax`")
         .at("/", |c| c.get(hello))
         .at("/login", |c| c.get(async || "POST your name\n").post(login))
         .at("/logout", |c| c.post(async |cookies: Cookies| cookies.remove("session")))
@@ -83,5 +84,11 @@ async fn the_cookie_brings_the_name_back() -> Result<(), Box<dyn Error>> {
         let req = http::Request::get("/").header("cookie", cookie);
         assert_eq!(site.handle(req.body(tower_chain::Body::empty())?).await.status(), status);
     }
+    Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    site(&[7; 64])?.audit().assert_none();
     Ok(())
 }

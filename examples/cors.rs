@@ -28,7 +28,7 @@
 //! ```
 
 use http::{HeaderValue, Method};
-use tower_chain::{Chain, Next, ProblemDetails, Response, StatusCode};
+use tower_chain::{Chain, ChainService, Next, ProblemDetails, Response, StatusCode};
 use tower_http::cors::CorsLayer;
 use tower_http::csrf::CsrfLayer;
 
@@ -44,17 +44,28 @@ async fn preflight_204(next: Next<'_>) -> Response {
     res
 }
 
+fn api() -> ChainService {
+    let cors = CorsLayer::new()
+        .allow_origin(HeaderValue::from_static("https://app.example"))
+        .allow_methods([Method::GET, Method::POST]);
+    Chain::new()
+        .always(ProblemDetails::new())
+        .always(preflight_204)
+        .always(cors)
+        .use_(CsrfLayer::new())
+        .allow("open-write", "nothing is stored")
+        .at("/hello", |c| c.get(async || "hello\n").post(async || "posted\n"))
+        .build()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let origin: HeaderValue = "https://app.example".parse()?;
-    let api = Chain::new()
-        .always(ProblemDetails::new())
-        .always(preflight_204)
-        .always(CorsLayer::new().allow_origin(origin).allow_methods([Method::GET, Method::POST]))
-        .use_(CsrfLayer::new())
-        .at("/hello", |c| c.get(async || "hello\n").post(async || "posted\n"))
-        .build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

@@ -130,3 +130,8 @@ async fn the_tenant_is_provided_and_nothing_runs_without_one() {
     let tenant = next.assert_called_once().provided::<Tenant>().cloned();
     assert_eq!(tenant.map(|tenant| tenant.name), Some("acme"));
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
+}

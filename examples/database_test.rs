@@ -67,7 +67,7 @@ async fn user(database: Provided<Database>, Path(id): Path<i64>) -> Result<Json<
 fn api(database: Database) -> ChainService {
     Chain::new()
         .provide(database)
-        .at("/api/users", |c| c.post(add))
+        .at("/api/users", |c| c.allow("open-write", "anyone may sign up").post(add))
         .at("/api/users/{id}", |c| c.get(user))
         .build()
 }
@@ -90,5 +90,11 @@ async fn what_is_posted_is_stored_and_found() -> Result<(), Box<dyn StdError>> {
     let jane = client.post("/api/users").json(name).send().await.assert_status(200).json();
     assert_eq!(database.name(jane)?.as_deref(), Some(name));
     client.get(&format!("/api/users/{}", jane + 1)).send().await.assert_problem(404);
+    Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn StdError>> {
+    api(Database::new()?).audit().assert_none();
     Ok(())
 }

@@ -57,3 +57,9 @@ async fn only_the_old_version_is_deprecated() -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api()?.audit().assert_none();
+    Ok(())
+}

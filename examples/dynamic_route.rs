@@ -70,3 +70,9 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let api = api(std::env::var("TRIVIA_URL").unwrap_or(own))?;
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn StdError>> {
+    api(String::new())?.audit().assert_none();
+    Ok(())
+}

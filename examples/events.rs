@@ -77,3 +77,8 @@ async fn events_go_on_after_the_last_one() -> Result<(), Box<dyn Error>> {
     assert_eq!(first, "id: 8\ndata: tick\n\n");
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
+}

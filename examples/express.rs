@@ -39,7 +39,7 @@ use std::time::Instant;
 use http::{HeaderValue, Uri};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tower_chain::{Chain, Error, Json, Next, Path, Provided, Response, StatusCode};
+use tower_chain::{Chain, ChainService, Error, Json, Next, Path, Provided, Response, StatusCode};
 use tower_http::cors::CorsLayer;
 
 #[derive(Clone, Serialize)]
@@ -77,17 +77,25 @@ async fn not_found(uri: Uri) -> Error {
     Error::new(StatusCode::NOT_FOUND, format!("There is nothing at {}", uri.path()))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+fn app() -> ChainService {
     let router = Chain::new().at("/users/{id}", |c| c.guard(load_user).get(user));
-    let app = Chain::new()
+    Chain::new()
         .on_error(error_handler)
         .on_no_match(not_found)
         .always(CorsLayer::permissive())
         .always(response_time)
         .mount("/api", router)
-        .build();
+        .build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), app).await?)
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), app()).await?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    app().audit().assert_none();
 }

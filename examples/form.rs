@@ -57,6 +57,7 @@ async fn upload(mut form: Multipart) -> Result<String, tower_chain::Error> {
 
 fn site() -> ChainService {
     Chain::new()
+        .allow("open-write", "anyone may sign up")
         .at("/signup", |c| c.post(signup))
         .at("/upload", |c| c.provide(MaxBody::bytes(10 << 20)).post(upload))
         .at("/thanks", |c| c.get(async || "Thank you\n"))
@@ -78,4 +79,9 @@ async fn a_form_leads_to_the_thanks() -> Result<(), Box<dyn Error>> {
         assert_eq!(site().handle(req.body(tower_chain::Body::from(body))?).await.status(), status);
     }
     Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    site().audit().assert_none();
 }

@@ -27,7 +27,7 @@
 
 use serde::Serialize;
 use tower_chain::serve::ServeError;
-use tower_chain::{Chain, Json};
+use tower_chain::{Chain, ChainService, Json};
 
 #[derive(Serialize)]
 struct Hello {
@@ -38,10 +38,18 @@ async fn hello() -> Json<Hello> {
     Json(Hello { name: "John Doe" })
 }
 
+fn api() -> ChainService {
+    Chain::new().at("/api/hello", |c| c.get(hello)).build()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let api = Chain::new().at("/api/hello", |c| c.get(hello)).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+    tower_chain::serve(format!("127.0.0.1:{port}"), api()).await
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

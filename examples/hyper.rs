@@ -28,12 +28,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tower_chain::{Chain, Request};
+use tower_chain::{Chain, ChainService, Request};
+
+fn api() -> ChainService {
+    let hello = async |req: Request| format!("hello, by {:?}\n", req.version());
+    Chain::new().at("/hello", |c| c.get(hello)).build()
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let hello = async |req: Request| format!("hello, by {:?}\n", req.version());
-    let api = Chain::new().at("/hello", |c| c.get(hello)).build();
+    let api = api();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("http://{}\n{api}", listener.local_addr()?);
@@ -55,4 +59,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Waits for requests in flight.
     open.shutdown().await;
     Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

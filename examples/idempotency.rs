@@ -82,3 +82,9 @@ async fn a_repetition_gets_the_first_response() -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api("Vy3pRT1rW9ZsU0bq6xQ2Lw", None)?.audit().assert_none();
+    Ok(())
+}

@@ -44,7 +44,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tower_chain::middleware::authenticate::{Introspected, Introspection};
 use tower_chain::middleware::protected_resource::ProtectedResource;
-use tower_chain::{Authenticate, Chain, Form, Json, Require, Sealed};
+use tower_chain::{Authenticate, Chain, ChainService, Form, Json, Require, Sealed};
 
 async fn notes(token: Introspected) -> String {
     format!("the notes of {}\n", token.subject().unwrap_or("?"))
@@ -101,10 +101,21 @@ fn authorization_server(
     let api =
         Authenticate::users([("api", secret)]).map_err(|error| format!("API_SECRET: {error}"))?;
     Ok(Chain::new()
+        .allow("open-write", "this stand-in gives a token to anyone")
         .at("/token", |c| c.post(move || ready(access.clone())))
         .at("/refresh-token", |c| c.post(move || ready(refresh.clone())))
         .at("/introspect", |c| c.use_(api).post(introspect))
         .seal())
+}
+
+fn app(origin: &str, secret: &str) -> Result<ChainService, Box<dyn Error>> {
+    let metadata =
+        ProtectedResource::new(origin)?.authorization_server(origin)?.scopes(["notes:read"])?;
+    Ok(Chain::new()
+        .at(metadata.path(), |c| c.get(metadata.handler()))
+        .mount("/notes", resource(origin, origin, secret, metadata.url().to_owned())?)
+        .mount("/", authorization_server(origin, origin, secret)?)
+        .build())
 }
 
 #[tokio::main]
@@ -113,13 +124,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let secret = std::env::var("API_SECRET").map_err(|_| "API_SECRET is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let origin = format!("http://localhost:{port}");
-    let metadata = ProtectedResource::new(origin.as_str())?
-        .authorization_server(origin.as_str())?
-        .scopes(["notes:read"])?;
-    let app = Chain::new()
-        .at(metadata.path(), |c| c.get(metadata.handler()))
-        .mount("/notes", resource(&origin, &origin, &secret, metadata.url().to_owned())?)
-        .mount("/", authorization_server(&origin, &origin, &secret)?)
-        .build();
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), app).await?)
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), app(&origin, &secret)?).await?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    app("https://api.example.com", "Vy3pRT1rW9ZsU0bq6xQ2Lw")?.audit().assert_none();
+    Ok(())
 }

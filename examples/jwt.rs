@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::{EncodingKey, Header, crypto};
 use serde::{Deserialize, Serialize};
-use tower_chain::{Chain, Claims, Error, Jwt, Provided};
+use tower_chain::{Chain, ChainService, Claims, Error, Jwt, Provided};
 
 #[derive(Serialize, Deserialize)]
 struct Member {
@@ -48,16 +48,27 @@ async fn sign_in(key: Provided<EncodingKey>) -> Result<String, Error> {
     Ok(jsonwebtoken::encode(&Header::default(), &member, &key)?)
 }
 
+fn api(secret: &str) -> Result<ChainService, Box<dyn std::error::Error>> {
+    let jwt = Jwt::<Member>::hs256(secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
+    let key = EncodingKey::from_secret(secret.as_bytes())?;
+    Ok(Chain::new()
+        .at("/login", |c| {
+            c.allow("open-write", "a login has no token yet").provide(key).post(sign_in)
+        })
+        .mount("/me", Chain::new().use_(jwt).get(me))
+        .build())
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let secret = std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set")?;
-    let jwt = Jwt::<Member>::hs256(&secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
-    let key = EncodingKey::from_secret(secret.as_bytes())?;
-    let api = Chain::new()
-        .at("/login", |c| c.provide(key).post(sign_in))
-        .mount("/me", Chain::new().use_(jwt).get(me))
-        .build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&secret)?).await?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn std::error::Error>> {
+    api("a secret of at least 32 bytes for tests")?.audit().assert_none();
+    Ok(())
 }

@@ -97,3 +97,11 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn StdError>> {
+    api("a secret of at least 32 bytes for tests", "ada's password", "joe's password")?
+        .audit()
+        .assert_none();
+    Ok(())
+}

@@ -34,7 +34,7 @@
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
-use tower_chain::{Chain, Next, ProblemDetails, Response, StatusCode};
+use tower_chain::{Chain, ChainService, Next, ProblemDetails, Response, StatusCode};
 use tower_http::compression::CompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
@@ -56,10 +56,8 @@ async fn checked_id(mut next: Next<'_>) -> Response {
     next.run().await
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let site = Chain::new()
+fn site() -> ChainService {
+    Chain::new()
         .always(checked_id)
         .always(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .always(PropagateRequestIdLayer::new(REQUEST_ID))
@@ -70,7 +68,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .use_(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(10)))
         .at("/hello", |c| c.get(async || "hello\n"))
         .service("/files", ServeDir::new("."))
-        .build();
+        .build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site).await?)
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site()).await?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    site().audit().assert_none();
 }

@@ -82,3 +82,9 @@ MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF
     assert_eq!(api.handle(unsigned).await.status(), 401);
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api("https://api.example.com")?.audit().assert_none();
+    Ok(())
+}

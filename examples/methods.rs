@@ -36,7 +36,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tower_chain::serve::ServeError;
-use tower_chain::{Chain, Json, Provided, StatusCode};
+use tower_chain::{Chain, ChainService, Json, Provided, StatusCode};
 
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
@@ -61,13 +61,22 @@ async fn clear(notes: Provided<Notes>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+fn api() -> ChainService {
+    Chain::new()
+        .provide(Notes::default())
+        .allow("open-write", "the notes belong to everyone")
+        .at("/api/notes", |c| c.get(list).post(add).delete(clear))
+        .build()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let api = Chain::new()
-        .provide(Notes::default())
-        .at("/api/notes", |c| c.get(list).post(add).delete(clear))
-        .build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+    tower_chain::serve(format!("127.0.0.1:{port}"), api()).await
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

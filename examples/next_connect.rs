@@ -81,3 +81,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&token)?).await?)
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn std::error::Error>> {
+    api("Vy3pRT1rW9ZsU0bq6xQ2Lw")?.audit().assert_none();
+    Ok(())
+}

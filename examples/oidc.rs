@@ -31,7 +31,7 @@ use jsonwebtoken::{EncodingKey, Header, crypto, jwk::Jwk};
 use serde_json::{Value, json};
 use tower_chain::extract::Json;
 use tower_chain::middleware::jwt::Algorithm;
-use tower_chain::{Chain, Claims, Error, Jwt};
+use tower_chain::{Chain, ChainService, Claims, Error, Jwt};
 
 async fn me(claims: Claims<Value>) -> String {
     format!("hello, {}\n", claims["sub"].as_str().unwrap_or("you"))
@@ -45,24 +45,36 @@ fn token(key: &EncodingKey, issuer: &str) -> Result<String, Error> {
     Ok(jsonwebtoken::encode(&header, &claims, key)?)
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+fn app(issuer: String) -> Result<ChainService, Box<dyn std::error::Error>> {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
     let key = EncodingKey::from_ec_der(pair.to_pkcs8v1()?.as_ref());
     let mut jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
     jwk.common.key_id = Some("1".to_owned());
-
-    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    let issuer = format!("http://127.0.0.1:{port}");
     let metadata = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") });
     let jwt = Jwt::<Value>::oidc(&issuer, "api", [Algorithm::Es256])?;
-    let app = Chain::new()
+    Ok(Chain::new()
         .at("/.well-known/openid-configuration", |c| c.get(move || ready(Json(metadata.clone()))))
         .at("/keys", |c| c.get(move || ready(Json(json!({ "keys": [jwk] })))))
-        .at("/token", |c| c.post(move || ready(token(&key, &issuer))))
+        .at("/token", |c| {
+            c.allow("open-write", "this stand-in gives a token to anyone")
+                .post(move || ready(token(&key, &issuer)))
+        })
         .mount("/me", Chain::new().use_(jwt).get(me))
-        .build();
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let app = app(format!("http://127.0.0.1:{port}"))?;
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), app).await?)
+}
+
+#[tokio::test]
+async fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn std::error::Error>> {
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    app("http://127.0.0.1:9".to_owned())?.audit().assert_none();
+    Ok(())
 }

@@ -41,7 +41,7 @@ use tower_chain::{
 };
 
 // Counts allocations. Without it, the table has only times.
-#[global_allocator]
+#[cfg_attr(not(test), global_allocator)]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[derive(Deserialize, validator::Validate)]
@@ -79,5 +79,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(file) = std::env::args().nth(1) {
         std::fs::write(file, report.to_svg())?;
     }
+    Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api()?.audit().assert_none();
     Ok(())
 }

@@ -45,7 +45,9 @@ fn api() -> ChainService {
         .always(all)
         .at("/healthz", |c| c.get(async || "ok\n"))
         .at("/hello", |c| c.get(async || "hello\n"))
-        .at("/login", |c| c.use_(logins).post(login))
+        .at("/login", |c| {
+            c.use_(logins).allow("open-write", "the handler checks the password").post(login)
+        })
         .build()
 }
 
@@ -66,4 +68,9 @@ async fn only_wrong_passwords_count() -> Result<(), Box<dyn std::error::Error>> 
     }
     assert_eq!(statuses, [200, 401, 401, 200, 401, 401, 401, 429]);
     Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

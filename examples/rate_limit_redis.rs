@@ -56,3 +56,9 @@ async fn without_redis_each_server_gives_out_its_share() -> Result<(), Box<dyn E
     assert_eq!(statuses, [200, 200, 429, 429]);
     Ok(())
 }
+
+#[tokio::test]
+async fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api("redis://127.0.0.1:1/")?.audit().assert_none();
+    Ok(())
+}

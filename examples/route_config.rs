@@ -50,6 +50,7 @@ async fn report() -> String {
 
 fn api() -> ChainService {
     Chain::new()
+        .allow("open-write", "nothing is stored")
         .use_(BodyLimit::bytes(1024).warn_response_above(4 * 1024 * 1024))
         .at("/api/note", |c| c.post(note))
         .at("/api/upload", |c| c.use_(BodyLimit::bytes(1 << 30)).put(upload))
@@ -62,4 +63,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

@@ -43,8 +43,7 @@ fn secret(name: &str) -> Result<String, String> {
     }
 }
 
-fn api() -> Result<ChainService, Box<dyn Error>> {
-    let token = secret("API_TOKEN")?;
+fn api(token: String) -> Result<ChainService, Box<dyn Error>> {
     // A secret of less than 16 bytes is an error, which doesn't contain the secret.
     let authenticate = Authenticate::token(token).map_err(|error| format!("API_TOKEN: {error}"))?;
     let open = async |_: Principal| "You are authenticated!\n";
@@ -53,7 +52,7 @@ fn api() -> Result<ChainService, Box<dyn Error>> {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()?).await?)
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(secret("API_TOKEN")?)?).await?)
 }
 
 #[tokio::main]
@@ -66,4 +65,10 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api("Vy3pRT1rW9ZsU0bq6xQ2Lw".to_owned())?.audit().assert_none();
+    Ok(())
 }

@@ -73,3 +73,8 @@ async fn without_a_socket_there_is_no_address() -> Result<(), http::Error> {
     assert_eq!(hello(request).await, "hello, somebody on this machine\n");
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
+}

@@ -69,3 +69,9 @@ async fn developers_are_told_each_step_and_strangers_nothing() -> Result<(), Box
     assert!(!response.headers().contains_key("server-timing"));
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    site()?.audit().assert_none();
+    Ok(())
+}

@@ -77,3 +77,9 @@ async fn only_signed_deliveries_arrive() -> Result<(), Box<dyn Error>> {
     assert_eq!(api.handle(request(r#"{"type":"contact.created"}"#)?).await.status(), 200);
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn Error>> {
+    api("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?.audit().assert_none();
+    Ok(())
+}

@@ -50,6 +50,7 @@ fn site() -> ChainService {
         .use_(BodyLimit::bytes(1024))
         .use_(ETag::new())
         .at("/page", |c| c.get(async || "A page\n"))
+        .allow("open-write", "nothing is stored")
         .at("/", |c| c.post(async |Text(text): Text| text))
         .build()
 }
@@ -81,4 +82,9 @@ async fn errors_have_one_shape() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    site().audit().assert_none();
 }

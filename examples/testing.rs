@@ -66,6 +66,11 @@ mod tests {
         client.get("/greeting").send().await.assert_status(405).assert_allow(["POST", "OPTIONS"]);
     }
 
+    #[test]
+    fn the_order_of_the_steps_has_no_mistake() {
+        api().audit().assert_none();
+    }
+
     #[tokio::test]
     async fn the_chain_greets_in_process_and_over_tcp() {
         let client = TestClient::new(api());

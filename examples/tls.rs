@@ -45,7 +45,7 @@ fn redirect(port: &str) -> ChainService {
             .body(Body::empty());
         std::future::ready(response.map_err(tower_chain::Error::from))
     };
-    Chain::new().all(redirect).build()
+    Chain::new().allow("open-write", "it only redirects").all(redirect).build()
 }
 
 #[tokio::main]
@@ -67,4 +67,10 @@ async fn http_is_sent_to_https() -> Result<(), Box<dyn Error>> {
     let response = redirect("3443").handle(request).await;
     assert_eq!(response.headers()["location"], "https://localhost:3443/hello?a=b");
     Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
+    redirect("3443").audit().assert_none();
 }

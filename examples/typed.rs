@@ -31,7 +31,7 @@
 
 use serde::{Deserialize, Serialize};
 use tower_chain::serve::ServeError;
-use tower_chain::{Chain, Error, Json, Path, Query, StatusCode};
+use tower_chain::{Chain, ChainService, Error, Json, Path, Query, StatusCode};
 
 #[derive(Deserialize)]
 struct NewOrder {
@@ -65,10 +65,21 @@ async fn order(
     Ok((StatusCode::CREATED, Json(order)))
 }
 
+fn api() -> ChainService {
+    Chain::new()
+        .allow("open-write", "guests may order")
+        .at("/api/shops/{shop}/orders", |c| c.post(order))
+        .build()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let api = Chain::new().at("/api/shops/{shop}/orders", |c| c.post(order)).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+    tower_chain::serve(format!("127.0.0.1:{port}"), api()).await
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

@@ -25,7 +25,7 @@
 
 use serde::{Deserialize, Serialize};
 use tower_chain::serve::ServeError;
-use tower_chain::{Chain, Error, Json, Provided, Query, StatusCode};
+use tower_chain::{Chain, ChainService, Error, Json, Provided, Query, StatusCode};
 
 #[derive(Clone, Copy)]
 struct Users {
@@ -52,14 +52,17 @@ async fn user(
     Ok(Json(User { id, name }))
 }
 
+fn api(users: Users) -> ChainService {
+    Chain::new().provide(users).at("/api/user", |c| c.get(user)).build()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     // A placeholder for a database.
     let users = Users { name: |id| (id == "1").then_some("John Doe") };
-    let api = Chain::new().provide(users).at("/api/user", |c| c.get(user)).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+    tower_chain::serve(format!("127.0.0.1:{port}"), api(users)).await
 }
 
 #[cfg(test)]
@@ -72,4 +75,9 @@ async fn a_user_is_found_by_its_id() {
     ask("/?id=5").await.assert_status(200).assert_json(&jane);
     ask("/?id=1").await.assert_problem(404).assert_detail("User not found");
     ask("/").await.assert_problem(400);
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api(Users { name: |_| None }).audit().assert_none();
 }

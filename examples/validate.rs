@@ -56,7 +56,9 @@ async fn create(Valid(user): Valid<NewUser>) -> (StatusCode, String) {
 
 fn api() -> ChainService {
     let valid = ValidateInput::<ByField<Json<NewUser>>>::new().check(not_taken);
-    Chain::new().at("/users", |c| c.use_(valid).post(create)).build()
+    Chain::new()
+        .at("/users", |c| c.allow("open-write", "anyone may sign up").use_(valid).post(create))
+        .build()
 }
 
 #[tokio::main]
@@ -77,4 +79,9 @@ async fn bad_users_are_refused() -> Result<(), Box<dyn Error>> {
         assert_eq!(api().handle(req.body(tower_chain::Body::from(body))?).await.status(), status);
     }
     Ok(())
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

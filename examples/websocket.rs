@@ -114,6 +114,7 @@ async fn everybody_hears_everybody() -> Result<(), Box<dyn std::error::Error>> {
     use tokio_tungstenite::tungstenite::Message;
     let server = Server::bind("127.0.0.1:0").await?;
     let (addr, api) = (server.local_addr()?, api(server.draining()));
+    api.audit().assert_none();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let ended = tokio::spawn(server.serve_until(async { drop(stopped.await) }, api));
     let enter = async |name: &str| {

@@ -166,7 +166,7 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
         .documented()
         .at("/", |c| c.get(page))
         .at("/api/hello", |c| c.get(hello))
-        .at("/api/post", |c| c.get(posts).post(create_post))
+        .at("/api/post", |c| c.get(posts).allow("open-write", "anyone may post").post(create_post))
         .at("/api/trivia/{number}", |c| c.get(ask_trivia))
         .at("/trivia/{number}", |c| c.get(own_trivia))
         .at("/api/user", |c| c.get(user))
@@ -336,4 +336,11 @@ fn sign(secret: &str, member: &Member) -> Result<String, jsonwebtoken::errors::E
     // With both backends compiled in, one must be chosen before the first use.
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     jsonwebtoken::encode(&Header::default(), member, &EncodingKey::from_secret(secret.as_bytes())?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn StdError>> {
+    let config = Config::from_env(([127, 0, 0, 1], 3000).into())?;
+    api(&Config { database: ":memory:".into(), ..config })?.audit().assert_none();
+    Ok(())
 }

@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tower_chain::{Chain, Error, Form, Json, Provided, Valid};
+use tower_chain::{Chain, ChainService, Error, Form, Json, Provided, Valid};
 use validator::Validate;
 
 #[derive(Clone)]
@@ -87,18 +87,28 @@ async fn list(Provided(database): Provided<Database>) -> Result<Json<Vec<Post>>,
     Ok(Json(posts.await?))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let connection = Connection::open("posts.db")?;
+fn site(connection: Connection) -> rusqlite::Result<ChainService> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS posts (id INTEGER PRIMARY KEY, title TEXT NOT NULL, post TEXT NOT NULL) STRICT",
     )?;
-    let site = Chain::new()
+    Ok(Chain::new()
         .provide(Database(Arc::new(Mutex::new(connection))))
+        .allow("open-write", "anyone may post")
         .at("/", |c| c.get(page))
         .at("/api/post", |c| c.get(list).post(create))
-        .build();
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site).await?)
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site(Connection::open("posts.db")?)?)
+        .await?)
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> rusqlite::Result<()> {
+    site(Connection::open_in_memory()?)?.audit().assert_none();
+    Ok(())
 }

@@ -39,3 +39,8 @@ async fn the_chain_takes_requests_of_lambda() -> Result<(), http::Error> {
     assert_eq!(api().handle(request).await.status(), 200);
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
+}

@@ -159,6 +159,14 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), app).await?)
 }
 
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn StdError>> {
+    let own = "http://localhost";
+    let provider = Provider::new("id".to_owned(), "secret".to_owned(), own, own)?;
+    app(provider, false).audit().assert_none();
+    Ok(())
+}
+
 #[cfg(test)]
 #[tokio::test]
 async fn a_user_signs_in_and_a_forged_answer_does_not() -> Result<(), Box<dyn StdError>> {

@@ -140,3 +140,8 @@ fn a_collector_receives_the_span_and_the_caller_as_its_parent() {
         assert!(has(part), "{part:?}\n{}", String::from_utf8_lossy(&sent));
     }
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
+}

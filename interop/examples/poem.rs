@@ -23,13 +23,21 @@
 use poem::endpoint::TowerCompatExt;
 use poem::listener::TcpListener;
 use poem::{Route, Server};
-use tower_chain::Chain;
+use tower_chain::{Chain, ChainService};
+
+fn api() -> ChainService {
+    Chain::new().at("/hello", |c| c.get(async || "hello\n")).build()
+}
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let chain = Chain::new().at("/hello", |c| c.get(async || "hello\n")).build();
     // poem requires bodies that are `Sync`.
-    let app = Route::new().nest("/api", chain.with_sync_bodies().compat());
+    let app = Route::new().nest("/api", api().with_sync_bodies().compat());
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Server::new(TcpListener::bind(format!("127.0.0.1:{port}"))).run(app).await
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

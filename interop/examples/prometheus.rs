@@ -97,3 +97,9 @@ async fn a_scrape_has_the_route_of_each_request() {
     assert_eq!(count("404"), (false, "1"));
     assert!(!text.contains("/metrics"), "{text}");
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn std::error::Error>> {
+    api(exporter()?.build_recorder().handle()).audit().assert_none();
+    Ok(())
+}

@@ -9,6 +9,7 @@
 //! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
+//! tower-http = { version = "0.7", features = ["csrf"] }
 //! tower-sessions = "0.15"
 //! ```
 //!
@@ -23,6 +24,7 @@
 
 use tower_chain::serve::ServeError;
 use tower_chain::{Chain, ChainService, Error};
+use tower_http::csrf::CsrfLayer;
 use tower_sessions::cookie::time::Duration;
 use tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer};
 
@@ -44,9 +46,11 @@ fn api() -> ChainService {
         .with_secure(false)
         .with_expiry(Expiry::OnInactivity(Duration::hours(1)));
     Chain::new()
+        // Another site can't sign a visitor out.
+        .use_(CsrfLayer::new())
         .use_(sessions)
         .at("/", |c| c.get(count))
-        .at("/sign-out", |c| c.post(sign_out))
+        .at("/sign-out", |c| c.allow("open-write", "it ends the own session").post(sign_out))
         .build()
 }
 
@@ -66,4 +70,9 @@ async fn each_client_has_its_own_session() {
     bob.get("/").send().await.assert_text("visit 1\n");
     ann.post("/sign-out").send().await.assert_text("bye\n");
     ann.get("/").send().await.assert_text("visit 1\n");
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

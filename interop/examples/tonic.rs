@@ -65,3 +65,8 @@ async fn a_refusal_is_a_grpc_status() -> Result<(), http::Error> {
     assert_eq!(response.headers()["grpc-status"], "16");
     Ok(())
 }
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api(Routes::default()).audit().assert_none();
+}

@@ -24,7 +24,7 @@
 
 use tower_chain::middleware::telemetry::{Telemetry, TraceContext};
 use tower_chain::serve::ServeError;
-use tower_chain::{Chain, Error, Json};
+use tower_chain::{Chain, ChainService, Error, Json};
 
 #[derive(serde::Deserialize)]
 struct Call {
@@ -42,10 +42,22 @@ async fn call_all(trace: TraceContext, Json(calls): Json<Vec<Call>>) -> Result<S
     Ok(format!("{} calls\n", calls.len()))
 }
 
+fn api() -> ChainService {
+    Chain::new()
+        .always(Telemetry::new())
+        .allow("open-write", "the test harness has no credentials")
+        .at("/test", |c| c.post(call_all))
+        .build()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let api = Chain::new().always(Telemetry::new()).at("/test", |c| c.post(call_all)).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+    tower_chain::serve(format!("127.0.0.1:{port}"), api()).await
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }

@@ -23,7 +23,7 @@
 
 use tower::ServiceExt;
 use tower_chain::tower::SyncBody;
-use tower_chain::{Chain, Error, Request, StatusCode};
+use tower_chain::{Chain, ChainService, Error, Request, StatusCode};
 use warp::Filter;
 
 async fn user(headers: http::HeaderMap) -> Result<(), Error> {
@@ -31,12 +31,20 @@ async fn user(headers: http::HeaderMap) -> Result<(), Error> {
     known.then_some(()).ok_or_else(|| Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), tower_chain::serve::ServeError> {
+fn api() -> ChainService {
     let hello = warp::path!("hello" / String).map(|name: String| format!("hello, {name}\n"));
     // warp requires bodies that are `Sync`.
     let warp = warp::service(hello).map_request(|req: Request| req.map(SyncBody::new));
-    let api = Chain::new().guard(user).service("/old", warp).build();
+    Chain::new().guard(user).service("/old", warp).build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), tower_chain::serve::ServeError> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+    tower_chain::serve(format!("127.0.0.1:{port}"), api()).await
+}
+
+#[test]
+fn the_order_of_the_steps_has_no_mistake() {
+    api().audit().assert_none();
 }
