@@ -22,7 +22,7 @@ struct Running {
 }
 
 /// The secrets of the examples, which schemathesis sends by the names of the security schemes.
-const PARTNER_KEY: &str = "an example secret of a partner";
+const PARTNER_KEY: &str = "an-example-secret-of-a-partner";
 
 impl Running {
     fn start(name: &str) -> Self {
