@@ -239,7 +239,11 @@ impl<'p, 'de, 'b> Reader<'p, 'de, 'b> {
         let level = self.list()?;
         self.depth.spend::<ReadError>(level.groups.len())?;
         let items = level.iter().map(|(_, items)| self.inside(items, self.depth));
-        visitor.visit_seq(SeqDeserializer::new(items))
+        let mut items = SeqDeserializer::new(items);
+        let list = visitor.visit_seq(&mut items)?;
+        // A tuple takes as many as it has items.
+        items.end()?;
+        Ok(list)
     }
 }
 
