@@ -110,6 +110,7 @@ fn all_errors<E: Input<Data: 'static>>(
             others.map(|one| (names_of_other.compared(&one.path), one.code)).collect();
         let known = rules(data)
             .into_iter()
+            .take(MAX_COMPARED)
             .filter(|one| others.contains(&(names.compared(&one.path), one.code.clone())));
         let placed = known
             .map(|one| (names.place(&one.path), one))

@@ -126,7 +126,13 @@ impl<'de> Deserializer<'de> for Param<'de> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-        visitor.visit_seq(Items(self.segments()))
+        let mut segments = self.segments();
+        let list = visitor.visit_seq(Items(&mut segments))?;
+        // A tuple takes as many as it has items.
+        match segments.count() {
+            0 => Ok(list),
+            more => Err(Failed::Length { name: None, reason: format!("{more} values more") }),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

@@ -122,7 +122,8 @@ fn read<T: DeserializeOwned>(matched: &Matched, source: &RawInput) -> Result<T, 
         }
     };
     let mut error = FieldError::new(Location::Path, code, detail);
-    if let Some(name) = name {
+    // A type that checks a value after it was read does not know its name.
+    if let Some(name) = name.or_else(|| Some(PathParams { matched }.only().ok()?.name.to_owned())) {
         error = error.at(name);
     }
     let detail = "A parameter of the path is not valid";

@@ -550,6 +550,7 @@ async fn errors_of_values_are_the_same_in_queries_and_paths() {
                     .at(concat!("/path/", $name, "/{v}"), |c| c.get(async |_: Path<One<$kind>>| "fine"))
                     .at(concat!("/only/", $name, "/{v}"), |c| c.get(async |_: Path<$kind>| "fine"))
                 )*
+                .at("/query/pair", |c| c.get(async |_: Query<Pair>| "fine"))
                 .at("/pair/{*rest}", |c| c.get(async |_: Path<Pair>| "fine"))
                 .at("/never/{v}/x", |c| c.get(async |_: Path<One<(u8, u8)>>| "fine"))
                 .build()
@@ -591,6 +592,15 @@ async fn errors_of_values_are_the_same_in_queries_and_paths() {
         for path in ["path", "only"] {
             assert_eq!(first(format!("/{path}/{name}/{value}")).await, query, "{name} {value}");
         }
+    }
+    for (query, status, code) in [
+        ("rest=1&rest=2", 200, Value::Null),
+        ("rest=1", 400, json!("length")),
+        ("rest=1&rest=2&rest=3", 400, json!("length")),
+        ("rest=1&rest=x", 400, json!("type")),
+    ] {
+        let (found, error) = first(format!("/query/pair?{query}")).await;
+        assert_eq!((found, &error["code"]), (status, &code), "{query}");
     }
     // The client chooses how many segments a catch-all has, and the pattern how many parameters.
     for (uri, status, code) in [

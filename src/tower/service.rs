@@ -55,7 +55,7 @@ impl ChainService {
 
     /// As `handle`, for a request whose body is in its box already.
     #[cfg(feature = "serve")]
-    pub(crate) fn answer(&self, req: Request) -> BoxFuture<'static, Response> {
+    pub(crate) fn answer(&self, req: crate::Request) -> BoxFuture<'static, Response> {
         self.0.clone().respond_boxed(req)
     }
 

@@ -89,6 +89,14 @@ pub(crate) fn bodies() -> Vec<Form> {
         ("extended file name that is quoted", "form-data; name=\"a\"; filename*=\"UTF-8''%c3%bc\""),
         ("extended file name that is not UTF-8", "form-data; name=\"a\"; filename*=UTF-8''%ff"),
         ("file name twice", "form-data; name=\"a\"; filename=\"x\"; filename=\"y\""),
+        ("extended file name in utf8", "form-data; name=\"a\"; filename*=utf8''%e2%82%ac"),
+        ("extended file name in US-ASCII", "form-data; name=\"a\"; filename*=us-ascii''x.txt"),
+        ("extended name beside a name", "form-data; name=\"a\"; name*=UTF-8''b"),
+        ("continued file name", "form-data; name=\"a\"; filename*0=\"x\"; filename*1=\"y.txt\""),
+        ("continued name", "form-data; name*0=\"a\"; name*1=\"b\""),
+        ("name in single quotes", "form-data; name='a'"),
+        ("encoded word", "form-data; name=\"=?utf-8?B?w6k=?=\""),
+        ("comma for a semicolon", "form-data, name=\"a\""),
     ] {
         all.push(one(name, &format!("Content-Disposition: {disposition}"), b"value"));
     }
@@ -177,6 +185,8 @@ pub(crate) fn bodies() -> Vec<Form> {
     }
     all.push(one("boundary as the beginning of a line", plain, b"x\r\n--Bx"));
     all.push(one("value that is not UTF-8", plain, b"\xff\xfe"));
+    let next = b"--B\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\n2";
+    all.push(one("delimiter right after a head", plain, next));
     let file = format!("{plain}; filename=\"x\"");
     all.push(one("file that is not UTF-8", &file, b"\xff\xfe\0\r\n-"));
     all.push(one(

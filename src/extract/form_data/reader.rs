@@ -245,7 +245,11 @@ impl<'p, 'de, 'b> Reader<'p, 'de, 'b> {
             return visitor.visit_seq(MapDeserializer::new(Values::new(&level, self, self.depth)));
         }
         let level = self.counted_list()?;
-        visitor.visit_seq(SeqDeserializer::new(Items(Values::new(&level, self, self.depth))))
+        let mut items = SeqDeserializer::new(Items(Values::new(&level, self, self.depth)));
+        let list = visitor.visit_seq(&mut items)?;
+        // A tuple takes as many as it has items.
+        items.end()?;
+        Ok(list)
     }
 
     /// The pairs of a root as a list, each with its whole name.
