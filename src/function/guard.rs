@@ -100,7 +100,7 @@ where
             if let Some(value) = crate::provide::replaced(next.extensions()) {
                 return (next, Ok(value));
             }
-            let checked = match R::take(next.new_request(), cx).await {
+            let checked = match R::take(next.request_mut(), cx).await {
                 Ok(Passing(args)) => self.f.check(args).await,
                 Err(refusal) => Err(refusal),
             };

@@ -136,7 +136,7 @@ where
     fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> impl Future<Output = Response> + Send {
         let arguments = async move {
             let cx = next.cx();
-            let taken = R::take(next.new_request(), cx).await;
+            let taken = R::take(next.request_mut(), cx).await;
             ((), taken.map_err(Refusal::by_function::<F>))
         };
         Checked::new(arguments, move |(), args| self.f.invoke(args.into_inner()))

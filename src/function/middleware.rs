@@ -87,7 +87,7 @@ where
             let slot = pin!(RestSlot::default());
             let call = async {
                 let cx = next.cx();
-                let taken = R::take(next.new_request(), cx).await;
+                let taken = R::take(next.request_mut(), cx).await;
                 let call = |Passing(args)| self.f.invoke(args, next.through(slot, Reach::run));
                 ((), taken.map(call).map_err(Refusal::by_function::<F>))
             };

@@ -243,12 +243,6 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         self.request_mut().body_mut()
     }
 
-    /// The request, as [`request_mut`](Next::request_mut), of a `Next` that no code of a step has had before.
-    #[inline(always)]
-    pub(crate) fn new_request(&mut self) -> &mut Request {
-        self.reach.request_mut()
-    }
-
     /// The request, for code of this crate, which doesn't replace it. Unlike `deref_mut`, it does not clone the extensions. If the request
     /// was replaced, its extensions are merged first.
     #[inline(always)]
