@@ -610,6 +610,7 @@ async fn feedback(Text(text): Text) -> WithStatus<202, String> {
 #[allow(dead_code)]
 struct Upload {
     title: Option<String>,
+    #[schemars(length(min = 1))]
     pictures: Vec<File>,
 }
 
@@ -622,7 +623,10 @@ async fn upload(mut form: Multipart) -> Result<Json<Vec<usize>>, Error> {
             _ => {}
         }
     }
-    Ok(Json(sizes))
+    match sizes.is_empty() {
+        true => Err(Error::new(StatusCode::UNPROCESSABLE_ENTITY, "There is no picture")),
+        false => Ok(Json(sizes)),
+    }
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]

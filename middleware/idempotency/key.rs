@@ -42,6 +42,16 @@ pub(super) fn key_of(
     }
 }
 
+/// The keys that [`key_of`] accepts, without parameters, as a regular expression.
+pub(super) fn pattern(lengths: &RangeInclusive<usize>, strings_only: bool) -> String {
+    let count = format!("{{{},{}}}", lengths.start(), lengths.end());
+    let string = format!(r#""([ !#-\[\]-~]|\\["\\]){count}""#);
+    match strings_only {
+        true => format!("^{string}$"),
+        false => format!(r"^({string}|[!#-+\--:<-\[\]-~]{count})$"),
+    }
+}
+
 /// What is wrong with a key. It completes the sentence "The Idempotency-Key ..".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use super::carried;
 use super::claim::{Claim, Claimed};
 use super::config::{Retention, Settings};
-use super::key::key_of;
+use super::key::{key_of, pattern};
 use super::recording::{recorded, wait};
 use super::refusal::Refusal;
 use super::request::{ReadBody, client_uri, digest, half, owner};
@@ -70,7 +70,8 @@ impl<S: Subject> Middleware for Idempotent<S> {
     fn declare(&self, to: &mut Declaration) {
         let settings = &*self.settings;
         let key =
-            Field::new("idempotency-key", "Identifies the operation: the same for repetitions");
+            Field::new("idempotency-key", "Identifies the operation: the same for repetitions")
+                .with_pattern(pattern(&settings.lengths, settings.strings_only));
         to.only_for(settings.methods.iter().cloned())
             .kind(Kind::StoresResponses(S::DECLARED))
             .kind(Kind::ReadsBody)

@@ -63,10 +63,11 @@ impl Timeout {
     pub(super) fn declare(&self, to: &mut Declaration) {
         let grpc =
             Field::new(GRPC_TIMEOUT.as_str(), "How long the client waits, as gRPC writes it");
-        to.reads(grpc.optional());
+        to.reads(grpc.with_pattern("^[0-9]{1,8}[HMSmun]$").optional());
         if let Some(name) = &self.header {
             let text = "How long the client waits, in milliseconds";
-            to.reads(Field::new(name.as_str(), text).optional());
+            let own = Field::new(name.as_str(), text).with_pattern("^[0-9]{1,15}$");
+            to.reads(own.optional());
         }
         let status = StatusCode::BAD_REQUEST;
         to.answers(Answer::problem(status, "The timeout in a header field can't be read"));

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::error::SignedError;
 use super::key::Signature;
 use super::refusal::SignedRefusal;
+use crate::declare::Field;
 
 /// Which header fields a sender writes, and what it signs.
 #[derive(Clone, Debug)]
@@ -75,13 +76,21 @@ impl Format {
     }
 
     /// The header fields, with what they contain.
-    pub(super) fn fields(&self) -> Vec<(String, &'static str)> {
+    pub(super) fn fields(&self) -> Vec<Field> {
         let mut fields = Vec::new();
         if let Self::Standard(StandardFields { id, timestamp, .. }) = self {
-            fields.push((id.to_string(), "The identifier of the delivery"));
-            fields.push((timestamp.to_string(), "When it was sent, in seconds since 1970"));
+            let id = Field::new(id.as_str(), "The identifier of the delivery");
+            fields.push(id.with_pattern(format!(r"^[!-\-/-~]{{1,{ID_BYTES}}}$")));
+            let time = Field::new(timestamp.as_str(), "When it was sent, in seconds since 1970");
+            fields.push(time.with_pattern(format!("^{SECONDS}$")));
         }
-        fields.push((self.signature_field().to_string(), "The signatures of the delivery"));
+        let signature =
+            Field::new(self.signature_field().as_str(), "The signatures of the delivery");
+        fields.push(signature.with_pattern(match self {
+            Self::Standard(_) => format!("^{BASE64}( {BASE64}){{0,{}}}$", SIGNATURES - 1),
+            Self::GitHub => "^sha256=[0-9a-f]{64}$".to_owned(),
+            Self::Stripe => format!("^t={SECONDS}(,v1=[0-9a-f]{{64}}){{1,{}}}$", SIGNATURES - 1),
+        }));
         fields
     }
 
@@ -238,3 +247,6 @@ const ID_BYTES: usize = 256;
 
 /// How many signatures a request may have. Each costs a comparison or a verification for each key.
 const SIGNATURES: usize = 16;
+/// The patterns of a time, and of an HMAC or an Ed25519 signature in base64.
+const SECONDS: &str = "(0|[1-9][0-9]{0,11})";
+const BASE64: &str = "(v1,[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=|v1a,[A-Za-z0-9+/]{85}[AQgw]==)";

@@ -441,8 +441,8 @@ impl Middleware for Signed {
 
     fn declare(&self, to: &mut Declaration) {
         to.kind(Kind::Authentication).kind(Kind::VerifiesBody).kind(Kind::ReadsBody);
-        for (field, description) in self.format.fields() {
-            to.reads(Field::new(field, description));
+        for field in self.format.fields() {
+            to.reads(field);
         }
         let scheme = Scheme::Header(self.format.signature_field().to_string());
         to.accepts(Credential::new(scheme).description("A signature of the body"));

@@ -6,13 +6,14 @@ pub struct Field {
     name: String,
     description: String,
     required: bool,
+    pattern: Option<String>,
 }
 
 impl Field {
     /// A field that is always there. The name is made lowercase.
     pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
         let name = name.into().to_ascii_lowercase();
-        Self { name, description: description.into(), required: true }
+        Self { name, description: description.into(), required: true, pattern: None }
     }
 
     /// A field that may be absent.
@@ -20,6 +21,27 @@ impl Field {
     pub fn optional(mut self) -> Self {
         self.required = false;
         self
+    }
+
+    /// Sets a regular expression of JSON Schema (ECMA-262) for the values that are accepted. Defaults to any text.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::declare::Field;
+    ///
+    /// let field = Field::new("x-timeout", "In milliseconds").with_pattern("^[0-9]{1,6}$").optional();
+    /// assert_eq!(field.pattern(), Some("^[0-9]{1,6}$"));
+    /// ```
+    #[must_use]
+    pub fn with_pattern(mut self, regex: impl Into<String>) -> Self {
+        self.pattern = Some(regex.into());
+        self
+    }
+
+    /// The regular expression for the values, if there is one.
+    pub fn pattern(&self) -> Option<&str> {
+        self.pattern.as_deref()
     }
 
     /// The name, in lowercase.

@@ -442,7 +442,11 @@ fn declared_replies(operation: &mut Operation, declaration: &Declaration) {
         if operation.parameters.iter().any(is_known) {
             continue;
         }
-        let parameter = Parameter::header(field.name(), json!({ "type": "string" }));
+        let mut schema = json!({ "type": "string" });
+        if let (Some(pattern), Some(schema)) = (field.pattern(), schema.as_object_mut()) {
+            schema.insert("pattern".to_owned(), Value::from(pattern));
+        }
+        let parameter = Parameter::header(field.name(), schema);
         let parameter = parameter.description(field.description());
         let is_sure = field.is_required() && !declaration.conditional();
         operation.parameter(if is_sure { parameter } else { parameter.optional() });
@@ -705,10 +709,12 @@ const ALL: [Method; 8] = [
 
 /// Fields that are not parameters: OpenAPI describes the first three by other means, and the others have the same meaning for all resources of HTTP
 /// (RFC 9110, 13 and 14), with 304, 412 and 206 as the responses that show it.
-const STANDARD_FIELDS: [&str; 9] = [
+const STANDARD_FIELDS: [&str; 10] = [
     "accept",
     "content-type",
     "authorization",
+    // Of the protocol gRPC. A client of another API never sends it.
+    "grpc-timeout",
     "if-match",
     "if-modified-since",
     "if-none-match",

@@ -584,3 +584,61 @@ fn rules_of_both_engines_are_in_the_schemas() {
         assert_eq!(text.contains("The unit of its length is `bytes`"), is_stated, "{name}: {text}");
     }
 }
+
+/// What a document states about a header field, and what the step accepts.
+#[tokio::test]
+async fn the_pattern_of_a_header_field_is_what_the_step_accepts() {
+    use regex::Regex;
+    use tower_chain::middleware::idempotency::Idempotency;
+    use tower_chain::middleware::shed::Shed;
+    let shed = Shed::new().timeout_header(http::HeaderName::from_static("x-timeout-ms"));
+    let api = Chain::new()
+        .documented()
+        .at("/shed", |c| c.use_(shed).post(async || ""))
+        .at("/once", |c| {
+            c.use_(Idempotency::for_anyone().key_length(1..=9).unwrap()).post(async || "")
+        })
+        .build();
+    let document = api.openapi(&info()).into_value();
+    let client = TestClient::new(api.clone()).declared_by(api.openapi(&info()));
+    for (path, name, values) in [
+        (
+            "/shed",
+            "x-timeout-ms",
+            &["1", "0", "999999999999999", "", "1000000000000000", "1S", "-1"][..],
+        ),
+        (
+            "/once",
+            "idempotency-key",
+            &[
+                "a",
+                "order-7:",
+                "a+b=/.~",
+                "\"a\"",
+                "\"a b,;c\"",
+                r#""\\\"""#,
+                "123456789",
+                "\"123456789\"",
+                "",
+                "\"\"",
+                "\"a",
+                "a\"",
+                "a b",
+                "a,b",
+                "a;b",
+                r"a\b",
+                "1234567890",
+                "\"1234567890\"",
+                r#""\a""#,
+            ],
+        ),
+    ] {
+        let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
+        let parameter = parameters.iter().find(|one| one["name"] == name).unwrap();
+        let pattern = Regex::new(parameter["schema"]["pattern"].as_str().unwrap()).unwrap();
+        for value in values {
+            let status = client.post(path).header(name, *value).send().await.status();
+            assert_eq!(pattern.is_match(value), status != 400, "{name}: {value}: {status}");
+        }
+    }
+}

@@ -1,7 +1,12 @@
-"""JSON Schema counts 2.0 as an integer (2020-12, 6.1.1), and serde reads no integer from it.
+"""What no schema can state.
 
-No schema can exclude 2.0 and permit 2, so the statement of the document is the closest one that there is.
+JSON Schema counts 2.0 as an integer (2020-12, 6.1.1), and serde reads no integer from it: no schema can exclude 2.0 and permit 2.
+
+An Idempotency-Key belongs to one request, and schemathesis sends the same one with others.
 """
+
+import re
+import uuid
 
 import schemathesis
 
@@ -19,3 +24,11 @@ def whole(value):
 @schemathesis.hook
 def map_body(context, body):
     return whole(body)
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    key = (case.headers or {}).get("idempotency-key")
+    # A key that is not valid stays, because it must be refused.
+    if isinstance(key, str) and re.fullmatch(r'"[\w-]+"|[!#-+\--:<-\[\]-~]+', key):
+        case.headers["idempotency-key"] = uuid.uuid4().hex
