@@ -201,7 +201,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
         let mut text = JsonText::default();
         match serde_json::to_writer(&mut text, &self.0) {
             Ok(()) => {
-                let mut response = Response::new(Body::from(text.into_bytes()));
+                let mut response = Response::new(Body::from(text.take_bytes()));
                 response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
                 response
             }
@@ -225,10 +225,10 @@ impl Default for JsonText {
 }
 
 impl JsonText {
-    fn into_bytes(self) -> Bytes {
+    fn take_bytes(&mut self) -> Bytes {
         match self.short.get(..self.length) {
             Some(short) => Bytes::copy_from_slice(short),
-            None => Bytes::from(self.long),
+            None => Bytes::from(std::mem::take(&mut self.long)),
         }
     }
 
