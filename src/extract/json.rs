@@ -219,7 +219,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         let mut text = JsonText::default();
         let written = serde_json::to_writer(&mut text, &self.0);
-        text.into_response(written)
+        text.response(written)
     }
 }
 
@@ -239,10 +239,10 @@ impl Default for JsonText {
 
 impl JsonText {
     #[inline]
-    fn into_response(self, written: serde_json::Result<()>) -> Response {
+    fn response(&mut self, written: serde_json::Result<()>) -> Response {
         match written {
             Ok(()) => {
-                let mut response = Response::new(Body::from(self.into_bytes()));
+                let mut response = Response::new(Body::from(self.take_bytes()));
                 response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
                 response
             }
@@ -250,10 +250,10 @@ impl JsonText {
         }
     }
 
-    fn into_bytes(self) -> Bytes {
+    fn take_bytes(&mut self) -> Bytes {
         match self.short.get(..self.length) {
             Some(short) => Bytes::copy_from_slice(short),
-            None => Bytes::from(self.long),
+            None => Bytes::from(std::mem::take(&mut self.long)),
         }
     }
 
