@@ -64,6 +64,11 @@ pub enum JwtError {
     RsaExponent,
     /// The JSON is not a JWK or a JWK set.
     InvalidJwk,
+    /// The JWK set has more keys than are read.
+    TooManyKeys {
+        /// How many keys the set has.
+        keys: usize,
+    },
     /// The JWK is not meant to verify signatures (`use`, `key_ops`, `alg`).
     JwkUse,
     /// The set does not contain a key for the accepted algorithms.
@@ -81,6 +86,8 @@ pub enum JwtError {
     ZeroLimit,
     /// The list of issuers is empty, contains one twice, or contains one whose keys belong to another issuer.
     Issuers,
+    /// The issuer is none of those whose keys verify the tokens.
+    OtherIssuer,
     /// The URL is not one from which keys may be fetched.
     Url,
     /// The URL is that of a discovery document.
@@ -180,6 +187,10 @@ impl fmt::Display for JwtError {
             Self::InvalidJwk => f.write_str(
                 "this is not a JWK or JWK set: it must be a JSON object as in RFC 7517, each member once, values in base64url",
             ),
+            Self::TooManyKeys { keys } => write!(
+                f,
+                "the JWK set has {keys} keys, and at most 100 are read: remove those that are no longer used",
+            ),
             Self::JwkUse => f.write_str(
                 "this JWK is not for verifying signatures: its `use` must be `sig`, its `key_ops` must contain `verify`, and its `alg` must name a signature algorithm",
             ),
@@ -211,6 +222,9 @@ impl fmt::Display for JwtError {
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
             Self::Issuers => f.write_str("name at least one issuer, each of them once, and with keys of its own"),
+            Self::OtherIssuer => f.write_str(
+                "the keys are those of another issuer, so no token would be accepted: give the issuer of `Jwks::issuer` or of `KeySource::issuers`, byte for byte (also the trailing slash), or leave the rule out",
+            ),
             Self::RedisUrl => f.write_str(
                 "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
             ),

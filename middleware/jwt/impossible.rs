@@ -7,13 +7,19 @@ use super::error::JwtError;
 /// Returns a text that a token may contain. `what` names the setting.
 pub(super) fn text(text: impl Into<String>, what: &'static str) -> Result<Box<str>, JwtError> {
     let text = text.into();
-    if text.trim_ascii().is_empty() {
+    let bare = text.trim_matches(is_invisible);
+    if bare.is_empty() {
         return Err(JwtError::Blank { what });
     }
-    if text.len() != text.trim_ascii().len() || text.contains(char::is_control) {
+    if text.len() != bare.len() || text.contains(char::is_control) {
         return Err(JwtError::Whitespace { what });
     }
     Ok(text.into_boxed_str())
+}
+
+/// White space, and the characters without width that are copied along from documents: byte order mark, zero-width space and joiners.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}')
 }
 
 /// Returns the name of an issuer, which is usually its URL.

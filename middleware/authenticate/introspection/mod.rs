@@ -837,7 +837,10 @@ impl std::error::Error for IntrospectionError {}
 /// Returns a text that a token or an authorization server may have. `what` names the setting.
 fn text(text: impl Into<String>, what: &'static str) -> Result<String, IntrospectionError> {
     let text = text.into();
-    let plain = text.trim_ascii();
+    // Also the characters without width that are copied along from documents.
+    let plain = text.trim_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}')
+    });
     if plain.is_empty() {
         return Err(IntrospectionError::Blank { what });
     }
