@@ -391,6 +391,7 @@ impl Stage {
         }
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if let Self::Opening(opening) = self {
             match ready!(opening.as_mut().poll(cx)) {
