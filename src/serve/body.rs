@@ -179,8 +179,14 @@ impl UnreadBody {
         loop {
             let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
-                Some(Err(_)) => return Poll::Ready(activity.leave_unread()),
-                None => return Poll::Ready(activity.body_ended()),
+                Some(Err(_)) => {
+                    activity.leave_unread();
+                    return Poll::Ready(());
+                }
+                None => {
+                    activity.body_ended();
+                    return Poll::Ready(());
+                }
             };
             let length = frame.data_ref().map_or(0, Bytes::len);
             match self.left.checked_sub(length as u64) {
