@@ -61,6 +61,7 @@ impl Count {
 pub(super) struct Entered(Option<Background>);
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.0.take());
     }

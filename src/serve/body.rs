@@ -179,8 +179,14 @@ impl UnreadBody {
         loop {
             let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
-                Some(Err(_)) => return Poll::Ready(activity.leave_unread()),
-                None => return Poll::Ready(activity.body_ended()),
+                Some(Err(_)) => {
+                    activity.leave_unread();
+                    return Poll::Ready(());
+                }
+                None => {
+                    activity.body_ended();
+                    return Poll::Ready(());
+                }
             };
             let length = frame.data_ref().map_or(0, Bytes::len);
             match self.left.checked_sub(length as u64) {
@@ -278,7 +284,7 @@ impl CountedBody {
         mut body: Body,
         declared: Option<u64>,
         in_flight: InFlight,
-        span: Option<Span>,
+        span: &mut Option<Span>,
         cx: &mut Context<'_>,
     ) -> Self {
         let first = match body.size_hint().exact() {
@@ -297,7 +303,7 @@ impl CountedBody {
             }
             None => None,
         };
-        Self::streamed(body, HttpVersion::Http1, first, None, declared, in_flight, span)
+        Self::streamed(body, HttpVersion::Http1, first, None, declared, in_flight, span.take())
     }
 
     /// A body of HTTP/2. `room` is what its handler has reserved, if it had to wait.
@@ -619,7 +625,7 @@ mod tests {
                 let mut body = match version {
                     HttpVersion::Http1 => {
                         let mut cx = Context::from_waker(Waker::noop());
-                        CountedBody::http1(body, None, in_flight, None, &mut cx)
+                        CountedBody::http1(body, None, in_flight, &mut None, &mut cx)
                     }
                     HttpVersion::Http2 => CountedBody::http2(body, None, None, in_flight, None),
                 };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -145,19 +145,26 @@ async fn open(
 
 /// Recognizes HTTP/2 by the first bytes (RFC 9113, 3.3).
 async fn sniff(io: &mut Io) -> io::Result<HttpVersion> {
-    let mut start = [0; PREFACE.len()];
-    let mut buf = ReadBuf::new(&mut start);
+    let mut start = BytesMut::new();
     let version = loop {
-        let before = buf.filled().len();
-        std::future::poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, &mut buf)).await?;
-        if buf.filled() == PREFACE {
+        let before = start.len();
+        poll_fn(|cx| {
+            // Most requests fit in it, and need no second read. It is not kept while nothing arrives.
+            let mut chunk = [0; 512];
+            let mut buf = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut *io).poll_read(cx, &mut buf))?;
+            start.extend_from_slice(buf.filled());
+            Poll::Ready(io::Result::Ok(()))
+        })
+        .await?;
+        if start.starts_with(PREFACE) {
             break HttpVersion::Http2;
         }
-        if buf.filled().len() == before || !PREFACE.starts_with(buf.filled()) {
+        if start.len() == before || !PREFACE.starts_with(&start) {
             break HttpVersion::Http1;
         }
     };
-    io.unread(Bytes::copy_from_slice(buf.filled()));
+    io.unread(start.freeze());
     Ok(version)
 }
 
@@ -391,6 +398,7 @@ impl Stage {
         }
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if let Self::Opening(opening) = self {
             match ready!(opening.as_mut().poll(cx)) {

@@ -8,6 +8,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+#[cfg(unix)]
+use futures_util::FutureExt;
+#[cfg(unix)]
+use tokio::io::Interest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -180,8 +184,7 @@ impl AsyncWrite for Io {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes whenever it is polled.
         if self.activity.is_socket_check_due()
-            && let Socket::Tcp(socket) = &self.socket
-            && let Some(error) = socket.take_error()?
+            && let Some(error) = self.socket.failure()?
         {
             return Poll::Ready(Err(error));
         }
@@ -272,6 +275,24 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Clear<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Socket {
+    /// Why nothing can be sent any more, if that is known: the peer has reset the connection. A Unix socket, which has no resets, knows whether the
+    /// peer has closed all of it, and not its sending side alone.
+    fn failure(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(socket) => socket.take_error(),
+            #[cfg(unix)]
+            Self::Unix(socket) => {
+                let ready = socket.ready(Interest::WRITABLE).now_or_never().transpose()?;
+                let is_closed = ready.is_some_and(|ready| ready.is_write_closed());
+                Ok(is_closed.then(|| io::ErrorKind::BrokenPipe.into()))
+            }
+            #[cfg(test)]
+            Self::Pipe(_) => Ok(None),
+        }
     }
 }
 

@@ -68,10 +68,10 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
             }
         });
         let admitted = self.admit(&mut req, has_body, expects);
-        let req = req.map(|incoming| match body_version {
+        let body = |incoming| match body_version {
             Some(version) => Body::new(RequestBody::new(incoming, version, limits.body_pace())),
             None => Body::empty(),
-        });
+        };
         let mut start = HandlerStart::Now;
         let mut head = None;
         let answer = match admitted {
@@ -81,9 +81,12 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
                 if !http1 {
                     start = HandlerStart::Check;
                 }
-                self.service.call(req)
+                self.service.call(req.map(body))
             }
-            Err(error) => Box::pin(ready(error.into_response())),
+            Err(error) => {
+                drop(body(req.into_body()));
+                Box::pin(ready(error.into_response()))
+            }
         };
         let in_flight = Some(in_flight);
         ServedRequest {
@@ -271,7 +274,8 @@ impl Future for ServedRequest {
         if !http1 {
             ready!(this.start.poll(cx, activity));
         }
-        let entered = (this.span.as_ref().map(Span::enter), activity.server.background.enter());
+        let server = activity.server.background.enter();
+        let span = this.span.as_ref().map(Span::enter);
         let answer = this.answer.as_mut();
         let mut response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
@@ -315,12 +319,16 @@ impl Future for ServedRequest {
                 }
             }
         }
-        drop(entered);
-        let (span, start) = (this.span.take(), mem::replace(&mut this.start, HandlerStart::Now));
+        drop(span);
+        drop(server);
         let Some(in_flight) = this.in_flight.take() else { return Poll::Pending };
+        let span = &mut this.span;
         Poll::Ready(Ok(response.map(|body| match http1 {
             true => CountedBody::http1(body, declared, in_flight, span, cx),
-            false => CountedBody::http2(body, declared, start.into_room(), in_flight, span),
+            false => {
+                let room = mem::replace(&mut this.start, HandlerStart::Now).into_room();
+                CountedBody::http2(body, declared, room, in_flight, span.take())
+            }
         })))
     }
 }

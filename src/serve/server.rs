@@ -353,7 +353,7 @@ impl Server {
     /// For the server, such a client looks like one that has closed the whole connection, until the system of the client refuses data. A
     /// handler whose client has disconnected therefore runs on, at most until the server writes to the connection or detects the reset: within
     /// [`header_read_timeout`](Server::header_read_timeout) after the client's system has sent it, which it does at once if it has not read
-    /// all data, and otherwise in answer to a probe of [`tcp_keepalive`](Server::tcp_keepalive). If false, a handler is dropped as soon as
+    /// all data, and otherwise in answer to a probe of [`tcp_keepalive`](Server::tcp_keepalive). A Unix socket distinguishes the two. If false, a handler is dropped as soon as
     /// its client closes its sending side.
     ///
     /// On HTTP/2 a client ends a stream by itself, and one that closes its sending side of the connection ends all streams.

@@ -122,6 +122,35 @@ async fn a_connection_that_is_reset_ends_its_handler() {
     server.stop().await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_unix_socket_that_is_closed_ends_its_handler() {
+    let path = std::env::temp_dir().join(format!("closed-{}.sock", std::process::id()));
+    let (service, gate, marker) = waiting();
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let server = server.listen(Listener::bind_unix(&path).unwrap());
+    let server = Running::of(server.header_read_timeout(Duration::from_millis(50)), service);
+    let connect = async || {
+        let mut client = tokio::net::UnixStream::connect(&path).await.unwrap();
+        client.write_all(GET.as_bytes()).await.unwrap();
+        gate.entered().await;
+        client
+    };
+    // One that closes its sending side gets its response.
+    let mut half = connect().await;
+    half.shutdown().await.unwrap();
+    let idle = Arc::strong_count(&marker);
+    let closed = connect().await;
+    running(&marker, idle, true).await;
+    drop(closed);
+    running(&marker, idle, false).await;
+    gate.open(1);
+    let mut response = String::new();
+    within(half.read_to_string(&mut response)).await.unwrap();
+    assert_eq!(body_of(&response), "done");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_detached_handler_runs_on_without_its_client() {
     let (service, gate, marker) = waiting();
