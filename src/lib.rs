@@ -117,6 +117,8 @@ pub mod chain;
 pub mod challenge;
 pub mod declare;
 mod error;
+#[cfg(feature = "serve")]
+mod extensions;
 pub mod extract;
 pub mod function;
 pub mod grants;

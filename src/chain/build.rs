@@ -17,13 +17,13 @@ use tower::Service;
 use crate::Response;
 use crate::chain::builder::Chain;
 use crate::provide::NothingExpected;
+use crate::provide::versions::SharedTypes;
 use crate::route::error::BuildError;
 use crate::route::planner::plan_routes;
 use crate::route::registrar::{ClosedScope, Registrar};
 use crate::step::end::End;
 use crate::step::fold::{Assembly, Fold};
 use crate::step::tail::{BoxTail, Built};
-use crate::step::versions::SharedTypes;
 use crate::tower::as_layer::ChainLayer;
 use crate::tower::service::{ChainService, Root, static_service};
 

@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::Extensions;
 
+use crate::extensions::reused;
 #[cfg(feature = "tls")]
 use crate::extract::ClientCertificate;
 use crate::extract::PeerAddr;
-use crate::step::extensions::reused;
 
 /// The client of a connection: its address, unless it came by a Unix socket, and its certificate, if it has shown one.
 #[derive(Clone, Debug)]

@@ -15,15 +15,12 @@ pub(crate) mod combine;
 pub(crate) mod declared;
 pub(crate) mod end;
 pub(crate) mod errors;
-#[cfg(feature = "serve")]
-pub(crate) mod extensions;
 pub(crate) mod fold;
 pub(crate) mod kept;
 pub(crate) mod next;
 mod refusal;
 pub(crate) mod route;
 pub(crate) mod tail;
-pub(crate) mod versions;
 
 #[cfg(feature = "step-times")]
 #[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]

@@ -12,10 +12,10 @@ use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
 use crate::probe::Site;
+use crate::provide::versions::SharedTypes;
 use crate::route::plan::{Original, Plan};
 use crate::route::routes::Routes;
 use crate::step::kept::Kept;
-use crate::step::versions::SharedTypes;
 use crate::{Request, Response};
 
 /// The steps after a step, folded into one value when the chain is built.

@@ -214,7 +214,7 @@ impl<E: Tail> Root<E> {
         }
         let response = self.first.call(req, &cx).await;
         #[cfg(feature = "serve")]
-        crate::step::extensions::reuse(req.extensions_mut());
+        crate::extensions::reuse(req.extensions_mut());
         fit_to_http(head, response)
     }
 }

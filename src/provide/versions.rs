@@ -5,6 +5,12 @@
 //! also enter the inner scope once more in a later pass, whose steps don't run again, and then gets the inner value. This is why
 //! all values are kept, each with its scope, and selected whenever the scope of the request changes.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::any::TypeId;
 use std::cmp::Reverse;
 use std::sync::Arc;

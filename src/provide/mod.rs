@@ -3,13 +3,15 @@
 //! At compile time, a chain has a list of the provided types: [`Cons`] and [`Nil`]. At run time, the values are in the extensions of
 //! the request.
 
+pub(crate) mod versions;
+
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
 use http::Extensions;
 
-use crate::step::versions::SharedTypes;
+use self::versions::SharedTypes;
 
 /// A value that an earlier step provided: state from [`Chain::provide`](crate::Chain::provide), the result of a
 /// [`guard`](crate::Chain::guard), or what a [`Middleware`](crate::Middleware) provides.
