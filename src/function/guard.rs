@@ -2,18 +2,16 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use pin_project_lite::pin_project;
 
 use crate::Response;
 use crate::declare::Declaration;
 use crate::function::arguments::{Passing, TakeAll};
+use crate::function::checked::Checked;
 use crate::function::settings;
 use crate::route::listing::short_name;
 use crate::step::Refusal;
-use crate::step::next::{Endpoint, Middleware, Next};
+use crate::step::next::{Middleware, Next};
+use crate::step::next::Endpoint;
 
 /// The argument of [`Chain::guard`](crate::Chain::guard): an `async fn` of up to eight extractors and provided values, whose result is
 /// `Result<T, E>` with `E: IntoResponse`. `A` is the tuple of its arguments, and `Value` is `T`.
@@ -108,44 +106,11 @@ where
             };
             (next, checked.map_err(Refusal::by_function::<F>))
         };
-        Guarded::Checking { check, pass: |next, value| Next::<N, _>::run_with(next, (value,)) }
+        Checked::new(check, |next, value| Next::<N, _>::run_with(next, (value,)))
     }
 
     fn name(&self) -> String {
         short_name::<F>()
-    }
-}
-
-pin_project! {
-    /// The future of a guard: the check, then the rest of the chain.
-    ///
-    /// After the check, `poll` only polls the rest. In an `async` block, `.await` would copy the response once more.
-    #[project = GuardedProjection]
-    enum Guarded<C, S, R> {
-        Checking { #[pin] check: C, pass: S },
-        Passed { #[pin] rest: R },
-    }
-}
-
-impl<C, N, S, R, T> Future for Guarded<C, S, R>
-where
-    C: Future<Output = (N, Result<T, Response>)>,
-    S: Fn(N, T) -> R,
-    R: Future<Output = Response>,
-{
-    type Output = Response;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        loop {
-            let rest = match self.as_mut().project() {
-                GuardedProjection::Checking { check, pass } => match ready!(check.poll(cx)) {
-                    (next, Ok(value)) => pass(next, value),
-                    (.., Err(refusal)) => return Poll::Ready(refusal),
-                },
-                GuardedProjection::Passed { rest } => return rest.poll(cx),
-            };
-            self.set(Guarded::Passed { rest });
-        }
     }
 }
 

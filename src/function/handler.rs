@@ -6,10 +6,12 @@ use std::marker::PhantomData;
 use crate::Response;
 use crate::declare::documents::{Handles, Passes};
 use crate::function::arguments::{Ending, Passing, TakeAll};
+use crate::function::checked::Checked;
 use crate::function::middleware::{AsFn, AsHandler, FromFn, MiddlewareFn};
 use crate::route::listing::short_name;
 use crate::step::Refusal;
-use crate::step::next::{Endpoint, Middleware, Next};
+use crate::step::next::{Middleware, Next};
+use crate::step::next::Endpoint;
 
 /// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`]. `S` is the state of extractors.
 #[doc(hidden)]
@@ -131,12 +133,13 @@ where
 {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
-        let cx = next.cx();
-        match R::take(next.request_mut(), cx).await {
-            Ok(args) => self.f.invoke(args.into_inner()).await,
-            Err(refusal) => Refusal::by_function::<F>(refusal),
-        }
+    fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> impl Future<Output = Response> + Send {
+        let arguments = async move {
+            let cx = next.cx();
+            let taken = R::take(next.request_mut(), cx).await;
+            ((), taken.map_err(Refusal::by_function::<F>))
+        };
+        Checked::new(arguments, move |(), args| self.f.invoke(args.into_inner()))
     }
 
     fn name(&self) -> String {

@@ -2,16 +2,19 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::pin;
 
 use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 
 use crate::Response;
 use crate::function::arguments::{Arguments, Passing, TakeAll};
+use crate::function::checked::{Answer, Checked};
 use crate::provide::{Nil, Provides};
 use crate::route::listing::short_name;
 use crate::step::Refusal;
-use crate::step::next::{Declare, Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach};
+use crate::step::next::{Declare, IntoMiddleware, Middleware, Next};
+use crate::step::next::{Endpoint, Erased, Reach, RestSlot};
 
 /// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is the tuple of types that it provides.
 #[doc(hidden)]
@@ -78,15 +81,18 @@ where
 {
     type Provides = T;
 
-    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
-        let cx = next.cx();
-        let Passing(args) = match R::take(next.request_mut(), cx).await {
-            Ok(args) => args,
-            Err(refusal) => return Refusal::by_function::<F>(refusal),
-        };
-        // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
-        let (slot, cx) = next.into_slot(Reach::run);
-        self.f.invoke(args, Next::through(std::pin::pin!(slot), cx)).await.into_response()
+    fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> impl Future<Output = Response> + Send {
+        async move {
+            // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
+            let slot = pin!(RestSlot::default());
+            let call = async {
+                let cx = next.cx();
+                let taken = R::take(next.request_mut(), cx).await;
+                let call = |Passing(args)| self.f.invoke(args, next.through(slot, Reach::run));
+                ((), taken.map(call).map_err(Refusal::by_function::<F>))
+            };
+            Checked::new(call, |(), function| Answer { function }).await
+        }
     }
 
     fn name(&self) -> String {
@@ -162,8 +168,8 @@ where
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
-        let (slot, cx) = next.into_slot(Reach::run);
-        (self.0)(Next::through(std::pin::pin!(slot), cx)).await.into_response()
+        let slot = pin!(RestSlot::default());
+        (self.0)(next.through(slot, Reach::run)).await.into_response()
     }
 
     fn name(&self) -> String {

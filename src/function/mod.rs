@@ -1,6 +1,7 @@
 //! Functions as handlers, middleware and guards.
 
-// Each kind of function becomes a `Middleware` (`src/step/next.rs`), which takes its `arguments` out of the request and calls it.
+// Each kind of function becomes a `Middleware` (`src/step/next.rs`), which takes its `arguments` out of the request and calls it. Its future
+// is in `checked`.
 
 #![allow(
     missing_debug_implementations,
@@ -9,6 +10,7 @@
 )]
 
 pub(crate) mod arguments;
+mod checked;
 pub(crate) mod guard;
 pub(crate) mod handler;
 pub(crate) mod middleware;

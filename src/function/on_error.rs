@@ -11,7 +11,8 @@ use crate::provide::FromChain;
 use crate::route::listing::short_name;
 use crate::step::Refusal;
 use crate::step::errors::run_caught;
-use crate::step::next::{Endpoint, Middleware, Next};
+use crate::step::next::{Middleware, Next};
+use crate::step::next::Endpoint;
 use crate::{Error, Request, Response};
 
 /// Renders the errors of the steps after it, unless another hook has rendered them. `B` are the arguments of the function, `T` their

@@ -10,11 +10,13 @@ use axum_core::response::IntoResponse;
 use crate::function::arguments::{
     Argument, Arguments, Ending, Head, Last, Part, Passing, TakeAll, TakeLast, TakePart,
 };
+use crate::function::checked::Answer;
 use crate::function::guard::Guard;
 use crate::function::handler::HandlerFn;
 use crate::function::middleware::MiddlewareFn;
 use crate::provide::HasState;
-use crate::step::next::{Erased, Next};
+use crate::step::next::Next;
+use crate::step::next::Erased;
 use crate::step::tail::Cx;
 use crate::{Request, Response};
 
@@ -115,8 +117,11 @@ macro_rules! ending {
             }
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
-            async fn invoke(&self, ($($arg,)* $last,): ($($arg,)* $last,)) -> Response {
-                self($($arg,)* $last).await.into_response()
+            fn invoke(
+                &self,
+                ($($arg,)* $last,): ($($arg,)* $last,),
+            ) -> impl Future<Output = Response> + Send {
+                Answer { function: self($($arg,)* $last) }
             }
         }
 
@@ -189,7 +194,7 @@ where
         self
     }
 
-    async fn invoke(&self, (): ()) -> Response {
-        self().await.into_response()
+    fn invoke(&self, (): ()) -> impl Future<Output = Response> + Send {
+        Answer { function: self() }
     }
 }

@@ -1,12 +1,14 @@
 //! Optional middleware, middleware that is skipped for some requests, and middleware without its type.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 
 use crate::declare::Declaration;
-use crate::step::next::{Endpoint, Middleware, Next, Reach};
+use crate::step::next::{Middleware, Next};
+use crate::step::next::{Endpoint, Reach, RestSlot};
 use crate::{Request, Response};
 
 /// `None` passes every request on.
@@ -145,9 +147,9 @@ impl<M: Middleware<Provides = ()>> DynMiddleware for M {
             return Box::pin(self.call(next));
         };
         Box::pin(async move {
+            let slot = pin!(RestSlot::default());
             let run = |reach| second.0.call_dyn(others, Next::from_reach(reach));
-            let (slot, cx) = next.into_slot(run);
-            self.call(Next::through(std::pin::pin!(slot), cx)).await
+            self.call(next.through(slot, run)).await
         })
     }
 
@@ -164,8 +166,8 @@ impl Middleware for BoxMiddleware {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
-        let (slot, cx) = next.into_slot(Reach::run);
-        self.0.call_dyn(&[], Next::through(std::pin::pin!(slot), cx)).await
+        let slot = pin!(RestSlot::default());
+        self.0.call_dyn(&[], next.through(slot, Reach::run)).await
     }
 
     fn name(&self) -> String {
@@ -182,8 +184,8 @@ impl Middleware for Vec<BoxMiddleware> {
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         let Some((first, others)) = self.split_first() else { return next.run().await };
-        let (slot, cx) = next.into_slot(Reach::run);
-        first.0.call_dyn(others, Next::through(std::pin::pin!(slot), cx)).await
+        let slot = pin!(RestSlot::default());
+        first.0.call_dyn(others, next.through(slot, Reach::run)).await
     }
 
     fn name(&self) -> String {

@@ -4,9 +4,9 @@
 //! [`Next::run`] calls the rest of the chain. The rest is another `Around`, or a path table (next: `chain/table.rs`), or the end of
 //! a scope (`step/end.rs`).
 //!
-//! There are two forms of `Next`. In a [`Middleware`] the type of the rest is known, and the call is direct ([`Direct`]). A
-//! function takes the same `Next<'_>` whatever follows it, so the type of the rest is erased ([`Erased`], [`Indirect`],
-//! [`RestSlot`]).
+//! There are two forms of `Next`. In a [`Middleware`] the type of the rest is known, and the call is direct. A function takes the same
+//! `Next<'_>` whatever follows it, so the type of the rest is erased. `step/reach.rs` has both; to follow a request, read
+//! `self.into_reach().run()` as `tail.call(req, cx)`.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -15,14 +15,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Extensions, HeaderMap, Method, Uri, Version};
-use pin_project_lite::pin_project;
 
 use crate::declare::Declaration;
 use crate::provide::{Provides, Values};
 use crate::route::listing::short_name;
 use crate::route::pattern::rest_after;
 use crate::step::route::CurrentRoute;
-use crate::step::tail::{Cx, Tail};
+use crate::step::tail::{Cx, Late, LateProjection, Tail};
 use crate::{Body, Request, Response};
 
 /// A step that wraps the steps after it.
@@ -261,13 +260,21 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         self.reach.cx()
     }
 
-    /// The slot in which the rest will run. Pin it, and make the `Next` of a function of it with [`Next::through`].
-    pub(crate) fn into_slot<R, F>(self, run: R) -> (RestSlot<N::Reach<'a>, R, F>, &'a Cx<'a>)
+    /// Moves the request and the rest into a slot, and returns the `Next` that reaches them there, without the type of the rest.
+    /// `run` calls the rest.
+    pub(crate) fn through<'s, R, F>(
+        self,
+        mut slot: Pin<&'s mut RestSlot<N::Reach<'a>, R, F>>,
+        run: R,
+    ) -> Next<'s, Erased, T>
     where
-        R: FnOnce(N::Reach<'a>) -> F,
+        'a: 's,
+        R: FnOnce(N::Reach<'a>) -> F + Send,
+        F: Future<Output = Response> + Send,
     {
         let cx = self.reach.cx();
-        (RestSlot::Waiting { start: Some((self.reach, run)) }, cx)
+        slot.as_mut().begin((self.reach, run));
+        Next { reach: Indirect { slot, cx }, provides: PhantomData }
     }
 
     /// Ends the borrow of the request: if it was replaced, its extensions are merged.
@@ -283,13 +290,6 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
 impl<'a> Next<'a> {
     pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
         Self { reach, provides: PhantomData }
-    }
-}
-
-impl<'a, T> Next<'a, Erased, T> {
-    /// A `Next` that reaches the rest through a slot, without the type of the rest.
-    pub(crate) fn through(slot: Pin<&'a mut (dyn Slot + Send + 'a)>, cx: &'a Cx<'a>) -> Self {
-        Self { reach: Indirect { slot, cx }, provides: PhantomData }
     }
 }
 
@@ -357,7 +357,7 @@ impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
     }
 }
 
-/// The rest of the chain. [`Next`] calls it directly in a [`Middleware`], and through a pointer in a function.
+/// The rest of the chain. [`Next`](crate::Next) calls it directly in a [`Middleware`](crate::Middleware), and through a pointer in a function.
 ///
 /// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
 pub trait Endpoint: Sized + Send + Sync + 'static {
@@ -381,9 +381,9 @@ impl<N: Tail> Endpoint for N {
 /// A direct reference to the rest of the chain, whose type is known.
 #[doc(hidden)]
 pub struct Direct<'a, N> {
-    req: &'a mut Request,
-    tail: &'a N,
-    cx: &'a Cx<'a>,
+    pub(super) req: &'a mut Request,
+    pub(super) tail: &'a N,
+    pub(super) cx: &'a Cx<'a>,
 }
 
 impl<'a, N: Tail> Reach<'a> for Direct<'a, N> {
@@ -419,8 +419,8 @@ impl Endpoint for Erased {
 /// A reference to the rest of the chain through a [`Slot`].
 #[doc(hidden)]
 pub struct Indirect<'a> {
-    slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
-    cx: &'a Cx<'a>,
+    pub(super) slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
+    pub(super) cx: &'a Cx<'a>,
 }
 
 impl<'a> Reach<'a> for Indirect<'a> {
@@ -436,8 +436,7 @@ impl<'a> Reach<'a> for Indirect<'a> {
         self.cx
     }
 
-    fn run(mut self) -> impl Future<Output = Response> + Send + 'a {
-        self.slot.as_mut().start();
+    fn run(self) -> impl Future<Output = Response> + Send + 'a {
         Running(self.slot)
     }
 }
@@ -446,27 +445,19 @@ impl<'a> Reach<'a> for Indirect<'a> {
 ///
 /// A function takes `Next<'_>`, which must not contain the type of the rest. So the caller (`FromFn::call`, for example) pins
 /// a [`RestSlot`] in its own future, where the type of the rest is known, and the `Next` has a pointer to it as `dyn Slot`. The
-/// slot has three states in turn: `Waiting` has the request, and the closure that calls the rest; `Running` has the future of
-/// the rest; `Done` is empty.
+/// slot is pinned while it is empty, because it is as large as the futures of all steps of the rest, and a move would copy them. Then
+/// it has the request, and the closure that calls the rest; then the future of the rest; in the end it is empty again.
 pub(crate) trait Slot {
     fn request(&self) -> &Request;
     fn request_mut(self: Pin<&mut Self>) -> &mut Request;
-    /// Changes from `Waiting` to `Running`.
-    fn start(self: Pin<&mut Self>);
+    /// Polls the rest. The first poll starts it.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response>;
     /// Drops the content.
     fn clear(self: Pin<&mut Self>);
 }
 
-pin_project! {
-    /// See [`Slot`]. `P` has the request, `R` calls the rest, `F` is the future of the rest.
-    #[project = RestSlotProjection]
-    pub(crate) enum RestSlot<P, R, F> {
-        Waiting { start: Option<(P, R)> },
-        Running { #[pin] rest: F },
-        Done,
-    }
-}
+/// See [`Slot`]. `P` has the request, `R` calls the rest, `F` is the future of the rest.
+pub(crate) type RestSlot<P, R, F> = Late<(P, R), F>;
 
 impl<'a, P, R, F> Slot for RestSlot<P, R, F>
 where
@@ -477,35 +468,24 @@ where
     fn request(&self) -> &Request {
         match self {
             Self::Waiting { start: Some((reach, _)) } => reach.request(),
-            // A slot leaves `Waiting` only by `start`, and `run` consumes the `Next` before it calls `start`.
-            _ => unreachable!("`run` consumes the only `Next` that leads here"),
+            // `run` consumes the only `Next` that leads here, and only its future polls the slot.
+            _ => unreachable!("the request was passed on"),
         }
     }
 
     fn request_mut(self: Pin<&mut Self>) -> &mut Request {
         match self.project() {
-            RestSlotProjection::Waiting { start: Some((reach, _)) } => reach.request_mut(),
-            _ => unreachable!("`run` consumes the only `Next` that leads here"),
-        }
-    }
-
-    fn start(mut self: Pin<&mut Self>) {
-        if let RestSlotProjection::Waiting { start } = self.as_mut().project()
-            && let Some((reach, run)) = start.take()
-        {
-            self.set(Self::Running { rest: run(reach) });
+            LateProjection::Waiting { start: Some((reach, _)) } => reach.request_mut(),
+            _ => unreachable!("the request was passed on"),
         }
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        match self.project() {
-            RestSlotProjection::Running { rest } => rest.poll(cx),
-            _ => Poll::Pending,
-        }
+        self.poll_with(|(reach, run)| run(reach), cx)
     }
 
     fn clear(mut self: Pin<&mut Self>) {
-        self.set(Self::Done);
+        self.set(Self::default());
     }
 }
 

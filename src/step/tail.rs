@@ -258,6 +258,36 @@ impl<M: FnOnce() -> F, F> Late<M, F> {
     }
 }
 
+impl<M, F> Late<M, F> {
+    /// Sets what the future will be made of. For a value that was made empty, where it is.
+    pub(crate) fn begin(self: Pin<&mut Self>, with: M) {
+        if let LateProjection::Waiting { start } = self.project() {
+            *start = Some(with);
+        }
+    }
+
+    /// Polls the future. `begin` makes it when it is polled first.
+    #[inline(always)]
+    pub(crate) fn poll_with(
+        mut self: Pin<&mut Self>,
+        begin: impl FnOnce(M) -> F,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output>
+    where
+        F: Future,
+    {
+        if let LateProjection::Waiting { start } = self.as_mut().project()
+            && let Some(start) = start.take()
+        {
+            self.set(Self::Started { future: begin(start) });
+        }
+        match self.project() {
+            LateProjection::Started { future } => future.poll(cx),
+            LateProjection::Waiting { .. } => Poll::Pending,
+        }
+    }
+}
+
 impl<M, F> Default for Late<M, F> {
     fn default() -> Self {
         Self::Waiting { start: None }
@@ -267,16 +297,8 @@ impl<M, F> Default for Late<M, F> {
 impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
     type Output = F::Output;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if let LateProjection::Waiting { start } = self.as_mut().project()
-            && let Some(start) = start.take()
-        {
-            self.set(Self::Started { future: start() });
-        }
-        match self.project() {
-            LateProjection::Started { future } => future.poll(cx),
-            LateProjection::Waiting { .. } => Poll::Pending,
-        }
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.poll_with(|start| start(), cx)
     }
 }
 
@@ -289,9 +311,7 @@ where
     M: FnOnce() -> F + Send + 'a,
     F: Future + Send + 'a,
 {
-    let mut late = Box::<Late<M, F>>::default();
-    if let Late::Waiting { start: slot } = &mut *late {
-        *slot = Some(start);
-    }
-    Box::into_pin(late)
+    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
+    late.as_mut().begin(start);
+    late
 }
