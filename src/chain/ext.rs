@@ -4,7 +4,7 @@ use crate::Request;
 use crate::chain::builder::Chain;
 use crate::chain::list::{Push, Steps};
 use crate::route::registrar::Settings;
-use crate::step::around::Use;
+use crate::step::added::Added;
 use crate::step::combine::{BoxMiddleware, Unless, When};
 use crate::step::next::Middleware;
 use crate::tower::as_layer::ChainLayer;
@@ -30,7 +30,7 @@ pub trait MiddlewareExt: Middleware + Sized {
     /// # let _ = app;
     /// ```
     fn into_layer(self) -> ChainLayer {
-        let steps = <Steps>::new().push(Use::new(self, "use", false));
+        let steps = <Steps>::new().push(Added::middleware((self, None), "use", false));
         Chain::<_>::of(steps, Settings::default()).into_layer()
     }
 

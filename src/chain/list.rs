@@ -8,9 +8,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::chain::table::{PathTable, entry};
+use crate::chain::table::{HandlerBranch, PathTable};
 use crate::route::registrar::Registrar;
-use crate::step::around::On;
+use crate::step::added::Added;
 use crate::step::end::End;
 use crate::step::fold::{Assembly, Branch, Fold, Step};
 use crate::step::next::Middleware;
@@ -186,14 +186,15 @@ where
 }
 
 #[diagnostic::do_not_recommend]
-impl<F, L, T, R, M: Middleware> Answer<On<M>> for Steps<F, L, T, R, true>
+impl<F, L, T, R, M: Middleware> Answer<Added<M>> for Steps<F, L, T, R, true>
 where
     Self: Open,
 {
     type Out = <Self as Open>::Out;
 
-    fn answer(self, handler: On<M>) -> Self::Out {
-        self.open(entry(Box::new(handler.handler), handler.entry))
+    fn answer(self, handler: Added<M>) -> Self::Out {
+        let Added { step, entry } = handler;
+        self.open(Box::new(HandlerBranch { handler: Box::new(step), entry }))
     }
 }
 

@@ -43,7 +43,7 @@ use crate::function::on_error::OnError;
 use crate::provide::{Cons, ProvidedList, State, Stateful};
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
-use crate::step::around::{HandlerEntry, Hook, On, Remark, Use};
+use crate::step::added::{Added, Entry, Hook, Remark};
 use crate::step::errors::CatchPanics;
 use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
@@ -55,11 +55,11 @@ pub type Pushed<S, X> = <S as Push<X>>::Out;
 
 /// The step for a middleware. `R` are the sources of its arguments.
 #[doc(hidden)]
-pub type Used<M, K, R> = Use<<M as IntoMiddleware<K>>::Step<R>>;
+pub type Used<M, K, R> = Added<<M as IntoMiddleware<K>>::Step<R>>;
 
 /// The step for a handler.
 #[doc(hidden)]
-pub type Handling<H, K, R> = On<<H as IntoHandler<K>>::Step<R>>;
+pub type Handling<H, K, R> = Added<<H as IntoHandler<K>>::Step<R>>;
 
 /// The list of steps `S` with the handler `X` added.
 #[doc(hidden)]
@@ -104,7 +104,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         M::Args: Arguments<P, W, Sources = R>,
         S: Push<Used<M, K, R>>,
     {
-        self.push(Use::declared(middleware.into_step(), "use", false))
+        self.push(Added::middleware(middleware.into_step(), "use", false))
     }
 
     /// Adds middleware that runs for every request that reaches the chain, matched or not: logging, request ids, CORS, a limiter against scanners.
@@ -144,7 +144,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         M::Args: Arguments<A, W, Sources = R>,
         S: Push<Used<M, K, R>>,
     {
-        self.push(Use::declared(middleware.into_step(), "always", true))
+        self.push(Added::middleware(middleware.into_step(), "always", true))
     }
 
     /// Adds middleware for the steps after it, for paths under a prefix: `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
@@ -229,7 +229,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         M::Args: Arguments<P, W, Sources = R>,
         S: Push<Used<M, K, R>>,
     {
-        self.push(Use::declared(middleware.into_step(), "use_at", false).at(prefix))
+        self.push(Added::middleware(middleware.into_step(), "use_at", false).at(prefix))
     }
 
     /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.
@@ -260,15 +260,14 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     pub fn guard<F, G, W, R, O>(
         self,
         check: F,
-    ) -> Chain<Pushed<S, Use<GuardStep<O, G, R>>>, Cons<F::Value, P>, A, E, D>
+    ) -> Chain<Pushed<S, Added<GuardStep<O, G, R>>>, Cons<F::Value, P>, A, E, D>
     where
         F: Guard<G, Own = O>,
         Passing<G>: Arguments<P, W, Sources = R>,
-        S: Push<Use<GuardStep<O, G, R>>>,
+        S: Push<Added<GuardStep<O, G, R>>>,
         D: Documents<Guards<O, G, R>>,
     {
-        let step = Use::new(GuardStep::new(check.own()), "guard", false);
-        self.push(step.in_each_pass().described(D::DESCRIBE))
+        self.push(Added::guard(GuardStep::new(check.own()), D::DESCRIBE))
     }
 
     /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone: `T` is `Clone + Send + Sync`.
@@ -289,12 +288,12 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     pub fn provide<T>(
         self,
         value: T,
-    ) -> Chain<Pushed<S, Use<Provide<T>>>, Cons<T, P>, Cons<T, A>, E, D>
+    ) -> Chain<Pushed<S, Added<Provide<T>>>, Cons<T, P>, Cons<T, A>, E, D>
     where
         T: State,
-        S: Push<Use<Provide<T>>>,
+        S: Push<Added<Provide<T>>>,
     {
-        self.push(Use::new(Provide(value), "provide", true))
+        self.push(Added::middleware((Provide(value), None), "provide", true))
     }
 
     /// Adds state, as [`provide`](Chain::provide) does, and gives it to all extractors after it.
@@ -345,12 +344,12 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     pub fn with_state<T>(
         self,
         state: T,
-    ) -> Chain<Pushed<S, Use<Provide<T>>>, Stateful<T, Cons<T, P>>, Stateful<T, Cons<T, A>>, E, D>
+    ) -> Chain<Pushed<S, Added<Provide<T>>>, Stateful<T, Cons<T, P>>, Stateful<T, Cons<T, A>>, E, D>
     where
         T: State,
-        S: Push<Use<Provide<T>>>,
+        S: Push<Added<Provide<T>>>,
     {
-        self.push(Use::new(Provide(state), "with_state", true))
+        self.push(Added::middleware((Provide(state), None), "with_state", true))
     }
 
     /// Adds a handler for GET. It also answers HEAD, unless there is a handler for HEAD.
@@ -537,8 +536,8 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     {
         // The entry is made last: if `into_step` panicked, it would have to be dropped here, which is code for each handler.
         let handler = handler.into_step();
-        let entry = HandlerEntry::new(method, H::PASSES, D::DESCRIBE, Location::caller());
-        Chain::of(self.steps.answer(On { handler, entry }), self.settings)
+        let entry = Entry::handler(method, H::PASSES, D::DESCRIBE);
+        Chain::of(self.steps.answer(Added { step: handler, entry }), self.settings)
     }
 
     /// Adds a path. The steps inside belong to it. They may take all values that are provided so far.
@@ -718,14 +717,14 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     pub fn on_error<F, B, M, W, R, O>(
         self,
         render: F,
-    ) -> Chain<Pushed<S, Use<OnError<O, B, A::State, M, R>>>, P, A, E, D>
+    ) -> Chain<Pushed<S, Added<OnError<O, B, A::State, M, R>>>, P, A, E, D>
     where
         A: ProvidedList,
         F: HandlerFn<B, A::State, M, Own = O>,
         Passing<B>: Arguments<Cons<Error, A>, W, Sources = R>,
-        S: Push<Use<OnError<O, B, A::State, M, R>>>,
+        S: Push<Added<OnError<O, B, A::State, M, R>>>,
     {
-        self.push(Use::new(OnError::new(render.own()), "on_error", true))
+        self.push(Added::middleware((OnError::new(render.own()), None), "on_error", true))
     }
 
     /// Answers 500 if a step after it panics. The message of the panic is logged, not sent. [`on_error`](Chain::on_error) does so as well.
@@ -739,11 +738,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn catch_panics(self) -> Chain<Pushed<S, Use<CatchPanics>>, P, A, E, D>
+    pub fn catch_panics(self) -> Chain<Pushed<S, Added<CatchPanics>>, P, A, E, D>
     where
-        S: Push<Use<CatchPanics>>,
+        S: Push<Added<CatchPanics>>,
     {
-        self.push(Use::new(CatchPanics, "catch", true))
+        self.push(Added::middleware((CatchPanics, None), "catch", true))
     }
 
     /// Sets the handler for requests that no path matches, or that all handlers passed on. It is in force for the steps after it and

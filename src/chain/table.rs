@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Either};
 use crate::declare::Declaration;
 use crate::probe::Site;
 use crate::route::registrar::Registrar;
-use crate::step::around::HandlerEntry;
+use crate::step::added::Entry;
 use crate::step::end::Parent;
 use crate::step::fold::{Assembly, Branch, Fold, Step, put};
 use crate::step::next::{Middleware, Next};
@@ -148,27 +148,22 @@ impl<N: Tail> Tail for TableTail<N> {
     }
 }
 
-/// Makes an entry of a path table of a handler. The type of the handler ends here: it is compiled without the steps around it, and they
-/// are compiled once for all handlers.
-pub(super) fn entry(handler: Box<dyn ErasedHandler>, entry: HandlerEntry) -> Box<dyn Branch> {
-    Box::new(HandlerBranch { handler, entry })
-}
-
-/// A handler in a path table, before the chain is built.
-struct HandlerBranch {
-    handler: Box<dyn ErasedHandler>,
-    entry: HandlerEntry,
+/// A handler in a path table, before the chain is built. The type of the handler ends here: it is compiled without the steps around it,
+/// and they are compiled once for all handlers.
+pub(super) struct HandlerBranch {
+    pub(super) handler: Box<dyn ErasedHandler>,
+    pub(super) entry: Entry,
 }
 
 impl Branch for HandlerBranch {
     fn register(&mut self, registrar: &mut Registrar) {
-        let mut declaration = registrar.declaration();
+        let mut declaration = self.entry.declaration(registrar);
         let name = self.handler.declare_to(&mut declaration);
         self.entry.register(name, declaration, registrar);
     }
 
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
-        let Self { handler, entry: HandlerEntry { number, .. } } = *self;
+        let Self { handler, entry: Entry { number, .. } } = *self;
         BoxTail(Arc::new(HandlerTail { handler, number, scope: assembly.scope(), parent }))
     }
 }

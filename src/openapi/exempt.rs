@@ -14,8 +14,9 @@ use crate::declare::{Declaration, Undocumented};
 use crate::function::guard::Guard;
 use crate::function::handler::IntoHandler;
 use crate::route::registrar::Settings;
-use crate::step::around::Remark;
-use crate::step::next::{Endpoint, Middleware, Next};
+use crate::step::added::Remark;
+use crate::step::next::{Middleware, Next};
+use crate::step::next::Endpoint;
 use crate::{Request, Response};
 
 /// A handler with notes. Made by [`described`].

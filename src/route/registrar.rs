@@ -157,30 +157,33 @@ impl Registrar {
         step
     }
 
-    /// Registers a middleware for the paths under a prefix. Returns its number and the prefix. `None` if the prefix is invalid, which is
-    /// recorded as an error.
+    /// Registers a middleware for the paths under a prefix, and sets the parsed prefix. Returns its number. An invalid prefix is recorded
+    /// as an error.
     pub(crate) fn middleware_at(
         &mut self,
         path: &str,
         mut step: DeclaredStep,
-    ) -> (u32, Option<Prefix>) {
+        prefix: &mut Option<Prefix>,
+    ) -> u32 {
         self.has_prefixes = true;
         let (depth, location) = (depth(&self.scope().prefix), step.location);
         let absolute = self.absolute(path);
         let whole = Pattern::parse(&absolute);
         let parsed = whole.and_then(|whole| Ok((Prefix::new(&whole, depth)?, whole)));
-        let parsed =
-            parsed.map_err(|reason| self.fail(BuildError::pattern(path, location, reason)));
         step.prefix = Some(absolute);
         let number = self.middleware(step, false);
         if let Some(node) = self.tree.last_mut() {
             node.text = node.text.replacen(' ', &format!(" {path} "), 1);
         }
-        let Ok((prefix, whole)) = parsed else { return (number, None) };
-        if let Some(covers) = self.covers.last_mut() {
-            covers.prefix = Some(whole);
+        match (parsed, self.covers.last_mut()) {
+            (Ok((parsed, whole)), Some(covers)) => {
+                covers.prefix = Some(whole);
+                *prefix = Some(parsed);
+            }
+            (Err(reason), _) => self.fail(BuildError::pattern(path, location, reason)),
+            (Ok(_), None) => {}
         }
-        (number, Some(prefix))
+        number
     }
 
     /// Records a type that the middleware provides that was registered last.

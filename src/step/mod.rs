@@ -1,8 +1,8 @@
 //! What a step is, and how a request runs through the steps.
 
-// `src/tower/service.rs` begins with "How a request runs", which names the files in the order of a request. In this folder
-// these are `around` (a middleware or a handler), `next` (the call of the rest) and `end` (the end of a scope). `fold` and
-// `tail` define the traits by which the steps become one value when the chain is built. `combine` and `errors` are middleware.
+// `src/tower/root.rs` begins with "How a request runs", which names the files in the order of a request. In this folder
+// these are `around` (a middleware or a handler), `next` (the call of the rest) and `end` (the end of a scope). `added` has the steps
+// as a chain adds them; `fold` and `tail` define the traits by which they become one value when the chain is built. `combine` and `errors` are middleware.
 
 #![allow(
     missing_debug_implementations,
@@ -10,6 +10,7 @@
     reason = "the types of a chain are public to the compiler alone"
 )]
 
+pub(crate) mod added;
 pub(crate) mod around;
 pub(crate) mod combine;
 pub(crate) mod declared;
@@ -28,6 +29,7 @@ pub use crate::probe::StepTime;
 
 pub use self::combine::{Unless, When};
 pub use self::declared::{Declared, declared};
-pub use self::next::{Erased, IntoMiddleware};
+pub use self::next::IntoMiddleware;
+pub use self::next::Erased;
 pub use self::refusal::Refusal;
 pub use self::route::CurrentRoute;

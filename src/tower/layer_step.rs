@@ -21,7 +21,8 @@ use crate::declare::Declaration;
 use crate::probe::Site;
 use crate::route::listing::short_name;
 use crate::route::registrar::Registrar;
-use crate::step::around::{Cover, Use};
+use crate::step::added::Added;
+use crate::step::around::Cover;
 use crate::step::fold::{Assembly, Fold, Step};
 use crate::step::next::{Declare, IntoMiddleware};
 use crate::step::tail::{BoxTail, Cx, OwnedCx, OwnedTail, Tail};
@@ -171,13 +172,13 @@ where
     }
 }
 
-impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
+impl<L: TowerLayer<B>, B: ResponseBody> Step for Added<LayerStep<L, B>> {
     fn register(&mut self, registrar: &mut Registrar) {
         self.entry.register(short_name::<L>(), Declaration::default(), registrar);
     }
 }
 
-impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
+impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Added<LayerStep<L, B>> {
     type Out = LayerTail<L, B>;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
