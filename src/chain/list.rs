@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::chain::table::{HandlerBranch, PathTable};
 use crate::route::registrar::Registrar;
-use crate::step::added::Added;
+use crate::step::added::{Added, Hook, Remark};
 use crate::step::end::End;
 use crate::step::fold::{Assembly, Branch, Fold, Step};
 use crate::step::next::Middleware;
@@ -65,33 +65,26 @@ where
 /// | --- | --- |
 /// | `F` | the first segment. `Empty` until it is full |
 /// | `L` | the last segment, to which steps are appended |
-/// | `T` | the path table at the end of `L`, to which paths are added. [`NoTable`] if the list does not end with one |
-/// | `R` | how many steps the last segment can still take: [`Full`] is one, each [`More`] one more |
+/// | `R` | how many steps the last segment can still take, besides path tables: [`Full`] is one, each [`More`] one more |
 /// | `HANDLERS` | whether handlers are added to the path table: in a scope, until the first other step |
 #[doc(hidden)]
-pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room, const HANDLERS: bool = false> {
+pub struct Steps<F = Empty, L = Empty, R = Room, const HANDLERS: bool = false> {
     first: F,
     /// The segments between the first and the last one.
     sealed: Vec<Box<dyn ErasedSteps<BoxTail>>>,
     list: L,
-    table: T,
     room: PhantomData<fn() -> R>,
 }
 
-impl<const H: bool> Steps<Empty, Empty, NoTable, Room, H> {
+impl<const H: bool> Steps<Empty, Empty, Room, H> {
     pub(crate) fn new() -> Self {
-        Steps { first: Empty, sealed: Vec::new(), list: Empty, table: NoTable, room: PhantomData }
+        Steps { first: Empty, sealed: Vec::new(), list: Empty, room: PhantomData }
     }
 }
 
 /// The steps of a scope before the first one.
 #[doc(hidden)]
-pub type InnerSteps = Steps<Empty, Empty, NoTable, Room, true>;
-
-/// The list does not end with a path table.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct NoTable;
+pub type InnerSteps = Steps<Empty, Empty, Room, true>;
 
 /// The segment can take one more step than `R`.
 #[doc(hidden)]
@@ -107,34 +100,6 @@ pub struct Full;
 #[doc(hidden)]
 pub type Room = More<More<More<More<More<More<More<Full>>>>>>>;
 
-/// Appends the path table to the list, if there is one.
-#[doc(hidden)]
-pub trait Close<L> {
-    type Out;
-
-    fn close(self, list: L) -> Self::Out;
-}
-
-impl<L> Close<L> for NoTable {
-    type Out = L;
-
-    fn close(self, list: L) -> L {
-        list
-    }
-}
-
-impl<L> Close<L> for PathTable {
-    type Out = Link<L, Self>;
-
-    fn close(self, list: L) -> Self::Out {
-        Link(list, self)
-    }
-}
-
-impl Step for NoTable {
-    fn register(&mut self, _: &mut Registrar) {}
-}
-
 /// Adds a path to the table at the end of the list, or to a new table if the list does not end with one.
 #[doc(hidden)]
 pub trait Open {
@@ -143,22 +108,39 @@ pub trait Open {
     fn open(self, path: Box<dyn Branch>) -> Self::Out;
 }
 
-impl<F, L, R, const H: bool> Open for Steps<F, L, NoTable, R, H> {
-    type Out = Steps<F, L, PathTable, R, H>;
+/// A list, or a step at the end of a list, that is no path table.
+#[doc(hidden)]
+pub trait NoTable {}
 
-    fn open(self, entry: Box<dyn Branch>) -> Self::Out {
-        let Self { first, sealed, list, room, .. } = self;
-        Steps::<_, _, _, _, H> { first, sealed, list, table: PathTable::default(), room }
-            .open(entry)
+impl NoTable for Empty {}
+impl<L, S: NoTable> NoTable for Link<L, S> {}
+impl<S> NoTable for Added<S> {}
+impl<M> NoTable for Hook<M> {}
+impl NoTable for Remark {}
+
+impl<L: NoTable> Open for L {
+    type Out = Link<L, PathTable>;
+
+    fn open(self, path: Box<dyn Branch>) -> Self::Out {
+        Link(self, PathTable::default()).open(path)
     }
 }
 
-impl<F, L, R, const H: bool> Open for Steps<F, L, PathTable, R, H> {
+impl<L> Open for Link<L, PathTable> {
     type Out = Self;
 
-    fn open(mut self, entry: Box<dyn Branch>) -> Self {
-        self.table.push(entry);
+    fn open(mut self, path: Box<dyn Branch>) -> Self {
+        self.1.push(path);
         self
+    }
+}
+
+impl<F, L: Open, R, const H: bool> Open for Steps<F, L, R, H> {
+    type Out = Steps<F, L::Out, R, H>;
+
+    fn open(self, path: Box<dyn Branch>) -> Self::Out {
+        let Self { first, sealed, list, room } = self;
+        Steps { first, sealed, list: list.open(path), room }
     }
 }
 
@@ -174,7 +156,7 @@ pub trait Answer<X> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<F, L, T, R, X> Answer<X> for Steps<F, L, T, R>
+impl<F, L, R, X> Answer<X> for Steps<F, L, R>
 where
     Self: Push<X>,
 {
@@ -186,7 +168,7 @@ where
 }
 
 #[diagnostic::do_not_recommend]
-impl<F, L, T, R, M: Middleware> Answer<Added<M>> for Steps<F, L, T, R, true>
+impl<F, L, R, M: Middleware> Answer<Added<M>> for Steps<F, L, R, true>
 where
     Self: Open,
 {
@@ -207,48 +189,35 @@ pub trait Push<S> {
 }
 
 /// The segment does not become full.
-impl<F, L, T, R, S, const H: bool> Push<S> for Steps<F, L, T, More<R>, H>
-where
-    T: Close<L>,
-{
-    type Out = Steps<F, Link<T::Out, S>, NoTable, R>;
+impl<F, L, R, S, const H: bool> Push<S> for Steps<F, L, More<R>, H> {
+    type Out = Steps<F, Link<L, S>, R>;
 
     fn push(self, step: S) -> Self::Out {
-        let list = Link(self.table.close(self.list), step);
-        Steps { first: self.first, sealed: self.sealed, list, table: NoTable, room: PhantomData }
+        let Self { first, sealed, list, .. } = self;
+        Steps { first, sealed, list: Link(list, step), room: PhantomData }
     }
 }
 
 /// The first segment becomes full. It keeps its type.
-impl<L, T, S, const H: bool> Push<S> for Steps<Empty, L, T, Full, H>
-where
-    T: Close<L>,
-{
-    type Out = Steps<Link<T::Out, S>, Empty, NoTable, Room>;
+impl<L, S, const H: bool> Push<S> for Steps<Empty, L, Full, H> {
+    type Out = Steps<Link<L, S>, Empty>;
 
     fn push(self, step: S) -> Self::Out {
-        let first = Link(self.table.close(self.list), step);
-        Steps { first, sealed: self.sealed, list: Empty, table: NoTable, room: PhantomData }
+        let first = Link(self.list, step);
+        Steps { first, sealed: self.sealed, list: Empty, room: PhantomData }
     }
 }
 
 /// A later segment becomes full. Its type is erased.
-impl<A, B, L, T, S, const H: bool> Push<S> for Steps<Link<A, B>, L, T, Full, H>
+impl<A, B, L, S, const H: bool> Push<S> for Steps<Link<A, B>, L, Full, H>
 where
-    T: Close<L>,
-    Link<T::Out, S>: Fold<BoxTail>,
+    Link<L, S>: Fold<BoxTail>,
 {
-    type Out = Steps<Link<A, B>, Empty, NoTable, Room>;
+    type Out = Steps<Link<A, B>, Empty>;
 
     fn push(mut self, step: S) -> Self::Out {
-        self.sealed.push(Box::new(Link(self.table.close(self.list), step)));
-        Steps {
-            first: self.first,
-            sealed: self.sealed,
-            list: Empty,
-            table: NoTable,
-            room: PhantomData,
-        }
+        self.sealed.push(Box::new(Link(self.list, step)));
+        Steps { first: self.first, sealed: self.sealed, list: Empty, room: PhantomData }
     }
 }
 
@@ -294,48 +263,38 @@ impl Erase for BoxTail {
     }
 }
 
-impl<F: Step, L: Step, T: Step, R: 'static, const H: bool> Step for Steps<F, L, T, R, H> {
+impl<F: Step, L: Step, R: 'static, const H: bool> Step for Steps<F, L, R, H> {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(&mut self.first, registrar);
         for segment in &mut self.sealed {
             segment.register(registrar);
         }
         Step::register(&mut self.list, registrar);
-        Step::register(&mut self.table, registrar);
     }
 }
 
 /// The chain has one segment.
 #[diagnostic::do_not_recommend]
-impl<L, T, R, const H: bool> Fold<End> for Steps<Empty, L, T, R, H>
-where
-    L: Step,
-    R: 'static,
-    T: Step + Close<L>,
-    T::Out: Fold<End>,
-{
-    type Out = <T::Out as Fold<End>>::Out;
+impl<L: Fold<End>, R: 'static, const H: bool> Fold<End> for Steps<Empty, L, R, H> {
+    type Out = L::Out;
 
     fn fold(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
-        self.table.close(self.list).fold(end, assembly)
+        self.list.fold(end, assembly)
     }
 }
 
 /// The chain has several segments. They are folded from the last to the first.
 #[diagnostic::do_not_recommend]
-impl<A, B, L, T, R, const H: bool> Fold<End> for Steps<Link<A, B>, L, T, R, H>
+impl<A, B, L, R, const H: bool> Fold<End> for Steps<Link<A, B>, L, R, H>
 where
     Link<A, B>: Fold<BoxTail>,
-    L: Step,
+    L: Fold<End>,
     R: 'static,
-    T: Step + Close<L>,
-    T::Out: Fold<End>,
 {
     type Out = <Link<A, B> as Fold<BoxTail>>::Out;
 
     fn fold(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
-        let last = self.table.close(self.list).fold(end, assembly);
-        let mut next = BoxTail(Arc::new(last));
+        let mut next = BoxTail(Arc::new(self.list.fold(end, assembly)));
         for segment in self.sealed.into_iter().rev() {
             next = segment.fold_boxed(next, assembly);
         }
