@@ -94,32 +94,6 @@ impl BuildError {
     pub(crate) fn pattern(pattern: &str, location: CallSite, reason: String) -> Self {
         Self::Pattern { pattern: pattern.to_owned(), location, reason }
     }
-
-    pub(crate) fn conflict(later: (&str, CallSite), earlier: (&str, CallSite)) -> Self {
-        Self::Conflict {
-            pattern: later.0.to_owned(),
-            location: later.1,
-            other: earlier.0.to_owned(),
-            other_location: earlier.1,
-        }
-    }
-
-    pub(crate) fn covers_nothing(step: &str, location: CallSite, prefix: Option<&str>) -> Self {
-        let prefix = prefix.map(str::to_owned);
-        Self::CoversNothing { step: step.to_owned(), location, prefix }
-    }
-
-    pub(crate) fn unreachable(
-        (method, pattern, location): (&str, &str, CallSite),
-        (other, other_location): (&str, CallSite),
-    ) -> Self {
-        Self::Unreachable {
-            route: format!("{method} {pattern}"),
-            location,
-            other: other.to_owned(),
-            other_location,
-        }
-    }
 }
 
 impl fmt::Display for BuildError {

@@ -28,23 +28,13 @@ pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, 
     }
     let mut table = Planner {
         routes: Routes {
-            paths: matchit::Router::new(),
-            catch_alls: Vec::new(),
-            singles: Vec::new(),
-            entries: Vec::new(),
-            anywhere: None,
-            scopes: Vec::new(),
-            not_found: 0,
-            bad_encoding: 0,
-            options_star: 0,
-            plans: Vec::new(),
-            listing: Vec::new(),
             #[cfg(feature = "step-times")]
             nodes: nodes(&registrar.tree),
             id: next_chain(),
             tree: registrar.tree,
             keeps_original: registrar.has_prefixes,
             in_front: registrar.in_front,
+            ..Routes::default()
         },
         reached: vec![None; registrar.next_step as usize],
         handlers: registrar.handlers,
@@ -221,10 +211,12 @@ impl Planner {
                 }
                 Some(&path) => {
                     let other = &self.handlers[paths[path].handlers[0]];
-                    return Err(BuildError::conflict(
-                        (&pattern.text, handler.declared.location),
-                        (&paths[path].pattern.text, other.declared.location),
-                    ));
+                    return Err(BuildError::Conflict {
+                        pattern: pattern.text,
+                        location: handler.declared.location,
+                        other: paths[path].pattern.text.clone(),
+                        other_location: other.declared.location,
+                    });
                 }
                 None => {
                     by_shape.insert(pattern.shape(), paths.len());
@@ -576,7 +568,8 @@ impl Planner {
             let other = paths.iter().find(|path| path.pattern.text.trim_end_matches('/') == bare);
             if let Some(other) = other {
                 let other_location = self.handlers[other.handlers[0]].declared.location;
-                return BuildError::conflict((text, location), (with, other_location));
+                let (pattern, other) = (text.to_owned(), with.clone());
+                return BuildError::Conflict { pattern, location, other, other_location };
             }
         }
         BuildError::pattern(text, location, error.to_string())
@@ -595,12 +588,11 @@ impl Planner {
                     }
             };
             if !self.handlers.iter().any(covered) {
-                let prefix = covers.prefix.as_ref().map(|prefix| &*prefix.text);
-                return Err(BuildError::covers_nothing(
-                    &covers.declared.name,
-                    covers.declared.location,
-                    prefix,
-                ));
+                return Err(BuildError::CoversNothing {
+                    step: covers.declared.name.clone(),
+                    location: covers.declared.location,
+                    prefix: covers.prefix.as_ref().map(|prefix| prefix.text.clone()),
+                });
             }
         }
         Ok(())
@@ -617,10 +609,12 @@ impl Planner {
             {
                 let method = handler.method.as_ref().map_or("ALL", Method::as_str);
                 let pattern = handler.pattern.as_deref().unwrap_or("(any path)");
-                return Err(BuildError::unreachable(
-                    (method, pattern, handler.declared.location),
-                    (&self.handlers[by].declared.name, self.handlers[by].declared.location),
-                ));
+                return Err(BuildError::Unreachable {
+                    route: format!("{method} {pattern}"),
+                    location: handler.declared.location,
+                    other: self.handlers[by].declared.name.clone(),
+                    other_location: self.handlers[by].declared.location,
+                });
             }
         }
         Ok(())

@@ -19,6 +19,7 @@ use crate::route::prefix::Prefix;
 ///
 /// The end of a scope gets a number too, so the steps of a scope are a range of numbers, and a step covers the numbers from
 /// its own to that of the end of its scope.
+#[derive(Default)]
 pub struct Registrar {
     pub(super) next_step: u32,
     /// The number of path tables so far.
@@ -42,53 +43,27 @@ pub struct Registrar {
 
 impl Registrar {
     pub(crate) fn new(settings: Settings) -> Self {
-        let mut this = Self {
-            next_step: 0,
-            next_table: 0,
-            stack: Vec::new(),
-            handlers: Vec::new(),
-            ends: Vec::new(),
-            hook_count: 0,
-            tree: Vec::new(),
-            covers: Vec::new(),
-            errors: Vec::new(),
-            has_prefixes: false,
-            in_front: false,
-            provided: Vec::new(),
-        };
-        this.open(String::new(), true, settings, Hooks::default());
-        this
+        let outermost = OpenScope { any_path: true, settings, ..OpenScope::default() };
+        Self { stack: vec![outermost], ends: vec![ScopeEnd::default()], ..Self::default() }
     }
 
-    /// Opens a scope. It inherits the hooks of the scope around it.
-    fn open(&mut self, prefix: String, any_path: bool, settings: Settings, hooks: Hooks) {
+    /// Opens a scope inside the innermost one, from which it inherits its settings, hooks, allowed findings and tags.
+    fn open(&mut self, prefix: String, is_group: bool, settings: Settings) {
         let id = self.ends.len();
-        let outer = self.stack.last().map(|scope| scope.id);
-        let own = Hooks::default();
-        let allowed = self.stack.last().map(|scope| scope.allowed.clone()).unwrap_or_default();
-        let tags = self.stack.last().map(|scope| scope.tags.clone()).unwrap_or_default();
-        self.ends.push(ScopeEnd {
-            is_group: false,
-            prefix: prefix.clone(),
-            first: self.next_step,
-            end: 0,
-            outer,
-            hooks,
-            own,
-            listens: false,
-        });
-        self.stack.push(OpenScope {
+        let outer = self.scope();
+        let scope = OpenScope {
             id,
-            prefix,
-            any_path,
-            settings,
-            hooks,
-            own,
+            any_path: is_group && outer.any_path,
+            settings: settings.or(outer.settings),
             middleware: Vec::new(),
-            allowed,
-            tags,
-            always: false,
-        });
+            allowed: outer.allowed.clone(),
+            tags: outer.tags.clone(),
+        };
+        let outer = outer.id;
+        let (first, hooks) = (self.next_step, self.ends[outer].hooks);
+        let outer = Some(outer);
+        self.ends.push(ScopeEnd { prefix, is_group, first, outer, hooks, ..ScopeEnd::default() });
+        self.stack.push(scope);
     }
 
     pub(crate) fn next_step(&self) -> u32 {
@@ -113,6 +88,12 @@ impl Registrar {
         &mut self.stack[last]
     }
 
+    /// The end of the innermost open scope.
+    fn end(&mut self) -> &mut ScopeEnd {
+        let id = self.scope().id;
+        &mut self.ends[id]
+    }
+
     /// Adds a line to the tree.
     fn node(&mut self, text: String, step: Option<u32>) {
         let depth = self.stack.len();
@@ -126,8 +107,7 @@ impl Registrar {
         name: String,
         location: CallSite,
     ) -> DeclaredStep {
-        let OpenScope { prefix, allowed, .. } = self.scope();
-        let (scope, allowed) = (prefix.clone(), allowed.clone());
+        let (scope, allowed) = (self.end().prefix.clone(), self.scope().allowed.clone());
         let declaration = Declaration::default();
         let (prefix, describe) = (None, None);
         DeclaredStep { verb, name, location, scope, prefix, declaration, describe, allowed }
@@ -146,8 +126,9 @@ impl Registrar {
     pub(crate) fn middleware(&mut self, step: DeclaredStep, always: bool) -> u32 {
         self.node(format!("{} {}", step.verb, step.name), Some(self.next_step));
         let declared = Arc::new(step);
+        let end = self.end();
+        end.listens |= always && !end.is_group;
         let scope = self.scope();
-        scope.always |= always;
         scope.middleware.push(declared.clone());
         let scope = scope.id;
         let step = self.count();
@@ -166,7 +147,7 @@ impl Registrar {
         prefix: &mut Option<Prefix>,
     ) -> u32 {
         self.has_prefixes = true;
-        let (depth, location) = (depth(&self.scope().prefix), step.location);
+        let (depth, location) = (depth(&self.end().prefix), step.location);
         let absolute = self.absolute(path);
         let whole = Pattern::parse(&absolute);
         let parsed = whole.and_then(|whole| Ok((Prefix::new(&whole, depth)?, whole)));
@@ -229,15 +210,14 @@ impl Registrar {
     ) -> u32 {
         let text = format!("{} {}", method.as_ref().map_or("ALL", Method::as_str), step.name);
         self.node(text, Some(self.next_step));
-        let scope = self.scope();
-        let pattern = (!scope.any_path).then(|| scope.prefix.clone());
+        let pattern = (!self.scope().any_path).then(|| self.end().prefix.clone());
         self.add(pattern, method, passes, Arc::new(step))
     }
 
     /// Registers a service that answers a path and everything under it. All its patterns have the same number.
     pub(crate) fn service(&mut self, name: String, location: CallSite) -> u32 {
         self.node(format!("ALL {name}"), Some(self.next_step));
-        let prefix = self.scope().prefix.clone();
+        let prefix = self.end().prefix.clone();
         // The name of the catch-all must differ from the names in the prefix.
         let rest = if prefix.contains("{path}") { "/{*rest_of_path}" } else { "/{*path}" };
         let mut patterns = vec![join(&prefix, rest), prefix.clone()];
@@ -293,10 +273,10 @@ impl Registrar {
         self.node(format!("{verb} {name}"), None);
         let index = self.hook_count;
         self.hook_count += 1;
-        let scope = self.scope();
-        scope.always = true;
-        set(&mut scope.hooks, index);
-        set(&mut scope.own, index);
+        let end = self.end();
+        end.listens = !end.is_group;
+        set(&mut end.hooks, index);
+        set(&mut end.own, index);
         index
     }
 
@@ -309,33 +289,24 @@ impl Registrar {
         if let Err(reason) = Pattern::parse(path) {
             self.errors.push(BuildError::pattern(path, location, reason));
         }
-        let outer = self.scope();
-        let (prefix, hooks) = (join(&outer.prefix, path), outer.hooks);
-        let settings = settings.or(outer.settings);
-        self.open(prefix, false, settings, hooks);
+        let prefix = self.absolute(path);
+        self.open(prefix, false, settings);
     }
 
     /// Opens a scope that has the path of the scope around it, until [`leave`](Self::leave).
     pub(crate) fn enter_group(&mut self, settings: Settings) {
         self.node("group".to_owned(), None);
-        let outer = self.scope();
-        let (prefix, any_path, hooks) = (outer.prefix.clone(), outer.any_path, outer.hooks);
-        let settings = settings.or(outer.settings);
-        self.open(prefix, any_path, settings, hooks);
-        if let Some(group) = self.ends.last_mut() {
-            group.is_group = true;
-        }
+        let prefix = self.end().prefix.clone();
+        self.open(prefix, true, settings);
     }
 
     /// Closes the innermost scope.
     pub(crate) fn leave(&mut self) -> ClosedScope {
         let end = self.count();
-        let &mut OpenScope { id, hooks, own, always, .. } = self.scope();
-        let left = &mut self.ends[id];
-        (left.end, left.hooks, left.own) = (end, hooks, own);
-        left.listens = always && !left.is_group;
+        let left = self.end();
+        left.end = end;
         let closed = ClosedScope { first: left.first, end, depth: depth(&left.prefix) };
-        if id > 0 {
+        if self.stack.len() > 1 {
             self.stack.pop();
         }
         closed
@@ -361,7 +332,7 @@ impl Registrar {
 
     /// The prefix of the innermost scope, with `path` after it.
     pub(crate) fn absolute(&mut self, path: &str) -> String {
-        let prefix = self.scope().prefix.clone();
+        let prefix = self.end().prefix.clone();
         join(&prefix, path)
     }
 }
@@ -421,26 +392,23 @@ pub(super) struct Covers {
 }
 
 /// A scope whose steps are being registered.
+#[derive(Default)]
 pub(super) struct OpenScope {
     /// Its index in [`Registrar::ends`].
-    pub(super) id: usize,
-    pub(super) prefix: String,
+    id: usize,
     /// Whether its handlers answer any path: in the outermost scope, and in the groups of it.
-    pub(super) any_path: bool,
+    any_path: bool,
     pub(super) settings: Settings,
-    pub(super) hooks: Hooks,
-    pub(super) own: Hooks,
     /// The middleware so far.
-    pub(super) middleware: Vec<Arc<DeclaredStep>>,
+    middleware: Vec<Arc<DeclaredStep>>,
     /// The findings that are allowed for the steps that follow: the name of the rule, and the reason.
-    pub(super) allowed: Vec<(&'static str, &'static str)>,
+    allowed: Vec<(&'static str, &'static str)>,
     /// The tags of the handlers that follow.
-    pub(super) tags: Vec<&'static str>,
-    /// Whether it has a step that runs for requests that no handler matches.
-    pub(super) always: bool,
+    tags: Vec<&'static str>,
 }
 
 /// A scope, with the end that a request reaches if no handler in the scope answers.
+#[derive(Default)]
 pub(super) struct ScopeEnd {
     pub(super) prefix: String,
     /// Whether it has the path of the scope around it. A request without a handler belongs to that one.

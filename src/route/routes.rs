@@ -1,6 +1,6 @@
 //! The lookup of a request: from path and method to a plan.
 //!
-//! The second file on the path of a request: [`Routes::match_request`] is called by `tower/service.rs`, before any step runs.
+//! The second file on the path of a request: [`Routes::match_request`] is called by `tower/root.rs`, before any step runs.
 //! Next: `step/around.rs`, which reads the plan. The table itself is made by `planner.rs`.
 
 use std::fmt;
@@ -16,6 +16,7 @@ use crate::route::plan::{Original, Plan};
 /// The lookup table of a built chain.
 ///
 /// A router maps a path to an index of `entries`, an entry maps a method to an index of `plans`.
+#[derive(Default)]
 pub struct Routes {
     /// The patterns that are in neither of the two lists below.
     pub(super) paths: matchit::Router<usize>,
