@@ -28,50 +28,38 @@ use crate::{Error, Request, Response};
 pub(crate) struct ServicePath<S, B> {
     path: String,
     location: CallSite,
-    service: S,
-    /// The number of segments of its whole path. Set when it is registered.
-    prefix: usize,
-    site: Site,
-    body: PhantomData<fn() -> B>,
+    tail: ServiceTail<S, B>,
 }
 
 impl<S, B> ServicePath<S, B> {
     pub(crate) fn new(path: &str, location: CallSite, service: S) -> Self {
-        let site = Site::CHAIN;
-        Self { path: path.to_owned(), location, service, prefix: 0, site, body: PhantomData }
+        let tail = ServiceTail { service, prefix: 0, site: Site::CHAIN, body: PhantomData };
+        Self { path: path.to_owned(), location, tail }
     }
 }
 
 impl<S, B> Branch for ServicePath<S, B>
 where
-    S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    ServiceTail<S, B>: Tail,
 {
     fn register(&mut self, registrar: &mut Registrar) {
-        self.prefix = depth(&registrar.absolute(&self.path));
+        self.tail.prefix = depth(&registrar.absolute(&self.path));
         registrar.enter(&self.path, Settings::default(), self.location);
-        self.site = Site::step(registrar.service(short_name::<S>(), self.location));
+        self.tail.site = Site::step(registrar.service(short_name::<S>(), self.location));
         registrar.leave();
     }
 
     fn assemble(self: Box<Self>, _: Parent, _: &Assembly<'_>) -> BoxTail {
-        BoxTail(Arc::new(ServiceTail {
-            service: self.service,
-            prefix: self.prefix,
-            site: self.site,
-            body: PhantomData,
-        }))
+        BoxTail(Arc::new(self.tail))
     }
 }
 
 /// A service at a path of a built chain. It always answers, so it has no [`Parent`] to continue in.
 struct ServiceTail<S, B> {
     service: S,
-    /// The number of segments that are removed from the path before the service receives it.
+    /// The number of segments that are removed from the path before the service receives it. Set when it is registered.
     prefix: usize,
+    /// Set when it is registered.
     site: Site,
     body: PhantomData<fn() -> B>,
 }
