@@ -108,7 +108,7 @@
 #[cfg(test)]
 extern crate self as tower_chain;
 
-// How a request runs through a chain: see the head of `src/tower/service.rs`, which names the files in order.
+// How a request runs through a chain: see the head of `src/tower/root.rs`, which names the files in order.
 
 #[cfg(feature = "audit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "audit")))]
@@ -205,7 +205,8 @@ pub use route::error::BuildError;
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub use serve::{Server, serve};
 pub use step::combine::BoxMiddleware;
-pub use step::next::{Endpoint, Middleware, Next, NextWith};
+pub use step::next::{Middleware, Next, NextWith};
+pub use step::next::Endpoint;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_util::TestClient;

@@ -25,7 +25,8 @@ use crate::step::end::End;
 use crate::step::fold::{Assembly, Fold};
 use crate::step::tail::{BoxTail, Built};
 use crate::tower::as_layer::ChainLayer;
-use crate::tower::service::{ChainService, Root, static_service};
+use crate::tower::root::Root;
+use crate::tower::service::{ChainService, box_body};
 
 impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     /// Builds the service, which never changes afterwards.
@@ -42,10 +43,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         S: Fold<End>,
         E: NothingExpected,
     {
-        match self.try_build() {
-            Ok(service) => service,
-            Err(error) => panic!("{error}"),
-        }
+        ChainService::new(self.root_or_panic(false))
     }
 
     /// Builds the service, which never changes afterwards.
@@ -68,7 +66,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         S: Fold<End>,
         E: NothingExpected,
     {
-        Ok(ChainService::new(Arc::new(self.root(false)?)))
+        self.root(false).map(ChainService::new)
     }
 
     /// Builds a service that saves one box per request compared to [`build`](Chain::build). Its type can't be named.
@@ -109,10 +107,12 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        match self.root(false) {
-            Ok(root) => static_service(Arc::new(root)),
-            Err(error) => panic!("{error}"),
-        }
+        let root = self.root_or_panic(false);
+        tower::service_fn(move |req: http::Request<B>| {
+            let root = root.clone();
+            let mut req = req.map(box_body);
+            async move { Ok(root.respond(&mut req, None).await) }
+        })
     }
 
     /// Builds a [`tower::Layer`], such as one for an existing axum `Router`. Requests that no handler of the chain answers go to the
@@ -148,15 +148,23 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         S: Fold<End>,
         E: NothingExpected,
     {
-        match self.root(true) {
-            Ok(root) => ChainLayer::new(Arc::new(root)),
+        ChainLayer::new(self.root_or_panic(true))
+    }
+
+    #[track_caller]
+    fn root_or_panic(self, in_front: bool) -> Arc<Root<S::Out>>
+    where
+        S: Fold<End>,
+    {
+        match self.root(in_front) {
+            Ok(root) => root,
             Err(error) => panic!("{error}"),
         }
     }
 
     /// Registers and folds all steps. `in_front`: a service is behind the chain.
     #[track_caller]
-    fn root(mut self, in_front: bool) -> Result<Root<S::Out>, BuildError>
+    fn root(mut self, in_front: bool) -> Result<Arc<Root<S::Out>>, BuildError>
     where
         S: Fold<End>,
     {
@@ -176,6 +184,6 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         let shared = SharedTypes::new(routes.id, types, scopes);
         let first_tail = BoxTail(first.clone());
         let built = Arc::new(Built { routes, tables, hooks, shared, end, first: first_tail });
-        Ok(Root { first, built })
+        Ok(Arc::new(Root { first, built }))
     }
 }

@@ -18,7 +18,8 @@ use crate::route::routes::Matched;
 use crate::step::tail::{InnerService, OwnedCx, Tail};
 #[cfg(feature = "axum")]
 use crate::tower::axum;
-use crate::tower::service::{DynRoot, Root, box_body, into_response};
+use crate::tower::root::{DynRoot, Root};
+use crate::tower::service::{box_body, into_response};
 use crate::{Error, Request, Response};
 
 /// A chain in front of a service. Made by [`Chain::into_layer`](crate::Chain::into_layer).

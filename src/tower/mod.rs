@@ -1,7 +1,7 @@
 //! Tower on both sides: layers and services inside a chain, a chain as a service and as a layer.
 
-// `service` is the entry point of every request, and begins with "How a request runs". `layer` is a chain as a layer; `inside` and
-// `path` are layers and services inside a chain.
+// `root` is the entry point of every request, and begins with "How a request runs". `service` and `as_layer` are a chain as a service and
+// as a layer; `layer_step` and `path` are layers and services inside a chain.
 
 #![allow(
     missing_debug_implementations,
@@ -14,6 +14,7 @@ pub(crate) mod as_layer;
 pub(crate) mod axum;
 pub(crate) mod layer_step;
 pub(crate) mod path;
+pub(crate) mod root;
 pub(crate) mod service;
 #[cfg(feature = "sync-body")]
 pub(crate) mod sync_body;
