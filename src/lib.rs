@@ -206,7 +206,7 @@ pub use route::error::BuildError;
 pub use serve::{Server, serve};
 pub use step::combine::BoxMiddleware;
 pub use step::next::{Middleware, Next, NextWith};
-pub use step::next::Endpoint;
+pub use step::reach::Endpoint;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_util::TestClient;

@@ -11,7 +11,7 @@ use crate::function::settings;
 use crate::route::listing::short_name;
 use crate::step::Refusal;
 use crate::step::next::{Middleware, Next};
-use crate::step::next::Endpoint;
+use crate::step::reach::Endpoint;
 
 /// The argument of [`Chain::guard`](crate::Chain::guard): an `async fn` of up to eight extractors and provided values, whose result is
 /// `Result<T, E>` with `E: IntoResponse`. `A` is the tuple of its arguments, and `Value` is `T`.

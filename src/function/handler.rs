@@ -11,7 +11,7 @@ use crate::function::middleware::{AsFn, AsHandler, FromFn, MiddlewareFn};
 use crate::route::listing::short_name;
 use crate::step::Refusal;
 use crate::step::next::{Middleware, Next};
-use crate::step::next::Endpoint;
+use crate::step::reach::Endpoint;
 
 /// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`]. `S` is the state of extractors.
 #[doc(hidden)]

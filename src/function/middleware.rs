@@ -14,7 +14,7 @@ use crate::provide::{Nil, Provides};
 use crate::route::listing::short_name;
 use crate::step::Refusal;
 use crate::step::next::{Declare, IntoMiddleware, Middleware, Next};
-use crate::step::next::{Endpoint, Erased, Reach, RestSlot};
+use crate::step::reach::{Endpoint, Erased, Reach, RestSlot};
 
 /// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is the tuple of types that it provides.
 #[doc(hidden)]

@@ -12,7 +12,7 @@ use crate::route::listing::short_name;
 use crate::step::Refusal;
 use crate::step::errors::run_caught;
 use crate::step::next::{Middleware, Next};
-use crate::step::next::Endpoint;
+use crate::step::reach::Endpoint;
 use crate::{Error, Request, Response};
 
 /// Renders the errors of the steps after it, unless another hook has rendered them. `B` are the arguments of the function, `T` their

@@ -16,7 +16,7 @@ use crate::function::handler::HandlerFn;
 use crate::function::middleware::MiddlewareFn;
 use crate::provide::HasState;
 use crate::step::next::Next;
-use crate::step::next::Erased;
+use crate::step::reach::Erased;
 use crate::step::tail::Cx;
 use crate::{Request, Response};
 

@@ -16,7 +16,7 @@ use crate::function::handler::IntoHandler;
 use crate::route::registrar::Settings;
 use crate::step::added::Remark;
 use crate::step::next::{Middleware, Next};
-use crate::step::next::Endpoint;
+use crate::step::reach::Endpoint;
 use crate::{Request, Response};
 
 /// A handler with notes. Made by [`described`].

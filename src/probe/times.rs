@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::record::{Recorded, Recording};
 use crate::Response;
-use crate::step::next::{Endpoint, Next};
+use crate::step::next::Next;
+use crate::step::reach::Endpoint;
 
 /// The time that a step took for a request, without the steps inside it. See [`Next::run_timed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

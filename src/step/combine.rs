@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, Either};
 
 use crate::declare::Declaration;
 use crate::step::next::{Middleware, Next};
-use crate::step::next::{Endpoint, Reach, RestSlot};
+use crate::step::reach::{Endpoint, Reach, RestSlot};
 use crate::{Request, Response};
 
 /// `None` passes every request on.

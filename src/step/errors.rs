@@ -5,7 +5,8 @@ use std::panic::AssertUnwindSafe;
 use axum_core::response::IntoResponse;
 use futures_util::FutureExt;
 
-use crate::step::next::{Endpoint, Middleware, Next};
+use crate::step::next::{Middleware, Next};
+use crate::step::reach::Endpoint;
 use crate::{Error, Response};
 
 /// Answers 500 if a step after it panics.
