@@ -399,8 +399,7 @@ impl Middleware for Telemetry {
         if self.ids.is_none() && !is_recorded() {
             return Either::Left(next.run());
         }
-        // The box keeps the future small where nothing is recorded.
-        Either::Right(Box::pin(self.observe(next)))
+        Either::Right(Recorded::new(|| self.observe(next)))
     }
 
     fn declare(&self, to: &mut Declaration) {
@@ -414,6 +413,28 @@ impl Middleware for Telemetry {
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Telemetry")
+    }
+}
+
+/// The future of a request that is recorded. The box keeps it small where nothing is recorded.
+///
+/// Its functions are not inlined: they would make the code around them save registers for each request.
+struct Recorded<F>(Pin<Box<F>>);
+
+impl<F: Future<Output = Response>> Recorded<F> {
+    #[cold]
+    #[inline(never)]
+    fn new(observe: impl FnOnce() -> F) -> Self {
+        Self(Box::pin(observe()))
+    }
+}
+
+impl<F: Future<Output = Response>> Future for Recorded<F> {
+    type Output = Response;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        self.0.as_mut().poll(cx)
     }
 }
 

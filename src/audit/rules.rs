@@ -259,7 +259,7 @@ fn unknown_rules(operation: &Operation<'_>, steps: &[&Arc<DeclaredStep>], findin
 
 /// Whether the reason of an [`allow`](crate::Chain::allow) has words.
 fn is_reason(reason: &str) -> bool {
-    !reason.trim().is_empty()
+    reason.chars().any(char::is_alphanumeric)
 }
 
 /// What two steps share that each should have alone, on whatever paths they are.

@@ -26,13 +26,14 @@ impl Declaration {
 
     /// Sets the title and the description from the text of a doc comment: its first paragraph, and the others.
     pub fn doc_comment(&mut self, text: &str) -> &mut Self {
-        let lines = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
+        let lines =
+            text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_ascii_end());
         let mut lines = lines.skip_while(|line| line.is_empty());
         let title: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
         let rest: Vec<&str> = lines.collect();
         let rest = rest.join("\n");
         self.summary(title.join(" "));
-        match rest.trim() {
+        match rest.trim_ascii() {
             "" => self,
             rest => self.description(rest),
         }

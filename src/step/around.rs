@@ -5,8 +5,11 @@
 //! Next: `step/next.rs`. An [`Around`] is made when the chain is built (`step/added.rs`).
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_util::future::Either;
+use pin_project_lite::pin_project;
 
 use crate::probe::Site;
 use crate::route::plan::Handlers;
@@ -36,8 +39,28 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
             Either::Left(self.site.probe(&cx.built.routes, || self.middleware.call(next)))
         } else {
             // `Late`: the future of the rest is built where it is polled, instead of being copied through this function.
-            Either::Right(Late::new(move || self.next.call(req, cx)))
+            Either::Right(Skipped { rest: Late::new(move || self.next.call(req, cx)) })
         }
+    }
+}
+
+pin_project! {
+    /// The future of the rest, where the step takes no part in the request.
+    ///
+    /// Its `poll` is a function of its own. As a part of the `poll` of [`Around`], it would make that save registers that a step which does take part
+    /// needs only in its own `poll`.
+    struct Skipped<F> {
+        #[pin]
+        rest: F,
+    }
+}
+
+impl<F: Future> Future for Skipped<F> {
+    type Output = F::Output;
+
+    #[inline(never)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().rest.poll(cx)
     }
 }
 
