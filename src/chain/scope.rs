@@ -33,7 +33,7 @@ where
 #[diagnostic::on_unimplemented(
     message = "this closure returns `{Self}`, not the chain with its steps",
     label = "does not return the chain",
-    note = "each method returns a new chain: write `|c| c.get(hello)`, without a semicolon at the end"
+    note = "each method returns a new chain: write `|c| c.get(hello)`, without a semicolon, `.build()` or `.seal()` at the end"
 )]
 pub trait InnerChain {
     fn into_inner(self) -> (BoxSteps, Settings);

@@ -46,7 +46,8 @@ use crate::step::reach::Endpoint;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a guard",
     label = "not an `async fn` that returns `Result<T, E>`, where `T: Clone + Send + Sync` and `E: IntoResponse`",
-    note = "it takes up to 8 extractors and provided values, of which none may read the body, and its future must be `Send`; a function that takes `Next` is middleware: `.use_(f)`"
+    note = "it takes up to 8 extractors and provided values, of which none may read the body, and its future must be `Send`; a function that takes `Next` is middleware: `.use_(f)`",
+    note = "pass the function, as in `.guard(check)`, not its future `check()`; a function that makes guards, as in `.guard(can(\"read\"))`, is not `async`; `E` is most often `tower_chain::Error`"
 )]
 pub trait Guard<A>: Send + Sync + 'static {
     /// The value that the guard provides to the steps after it.

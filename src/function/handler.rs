@@ -38,7 +38,7 @@ pub trait HandlerFn<A, S, M>: Send + Sync + 'static {
     message = "`{Self}` is not a handler",
     label = "not an `async fn` of extractors and provided values whose result is `IntoResponse` and whose future is `Send`",
     note = "write `tower_chain::handler_fn::<(A, B), _, _>(f)`, with the types of its arguments, and the compiler says which part does not fit",
-    note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; `Json<Valid<T>>` is written instead of `Valid<Json<T>>`; state is taken as `T`, not as `Provided<T>`; the error is `anyhow::Error` or `Box<dyn Error>`, not `tower_chain::Error`; a lock or an `Rc` is held over an `.await`",
+    note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; `Json<Valid<T>>` is written instead of `Valid<Json<T>>`; state is taken as `T`, not as `Provided<T>`; the error is `anyhow::Error` or `Box<dyn Error>`, not `tower_chain::Error`; a status is a number, not a `StatusCode`; an argument is a reference; `NextWith` is taken, but a handler provides nothing; a lock or an `Rc` is held over an `.await`",
     note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Next<'_>)`, where `Next` holds the request; a path is added with `.at(path, |c| c.get(f))`"
 )]
 pub trait IntoHandler<Kind> {

@@ -324,8 +324,8 @@ impl<N: Endpoint, T> std::fmt::Debug for Next<'_, N, T> {
     message = "`{Self}` can't be used as middleware",
     label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
     note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
-    note = "a function without `Next` that returns a `Result` is a guard: `.guard(f)`; a `Result` of a built-in step needs `?`, as in `.use_(Jwt::<C>::hs256(secret)?)`",
-    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
+    note = "a function without `Next` that returns a `Result` is a guard: `.guard(f)`; a `Result` of a built-in step needs `?`, as in `.use_(Jwt::<C>::hs256(secret)?)`; a prefix is for `.use_at(prefix, m)`, and a chain for `.mount(path, chain)` or, as a step, `.use_(chain.into_layer())`",
+    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; more than 8 arguments are before `Next`; an `Option` of middleware that provides a value; a reference instead of a value; a limit without its time, as in `RateLimit::per_client(9).every(minute)`",
     note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
 )]
 pub trait IntoMiddleware<Kind> {
