@@ -14,7 +14,7 @@ use crate::provide::{Nil, Provides};
 use crate::route::listing::short_name;
 use crate::step::Refusal;
 use crate::step::next::{Declare, IntoMiddleware, Middleware, Next};
-use crate::step::reach::{Endpoint, Erased, Reach, RestSlot};
+use crate::step::reach::{Endpoint, Erased, Reach as _, RestSlot};
 
 /// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is the tuple of types that it provides.
 #[doc(hidden)]
@@ -81,18 +81,16 @@ where
 {
     type Provides = T;
 
-    fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> impl Future<Output = Response> + Send {
-        async move {
-            // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
-            let slot = pin!(RestSlot::default());
-            let call = async {
-                let cx = next.cx();
-                let taken = R::take(next.request_mut(), cx).await;
-                let call = |Passing(args)| self.f.invoke(args, next.through(slot, Reach::run));
-                ((), taken.map(call).map_err(Refusal::by_function::<F>))
-            };
-            Checked::new(call, |(), function| Answer { function }).await
-        }
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
+        // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
+        let slot = pin!(RestSlot::default());
+        let call = async {
+            let cx = next.cx();
+            let taken = R::take(next.request_mut(), cx).await;
+            let call = |Passing(args)| self.f.invoke(args, next.through(slot, |reach| reach.run()));
+            ((), taken.map(call).map_err(Refusal::by_function::<F>))
+        };
+        Checked::new(call, |(), function| Answer { function }).await
     }
 
     fn name(&self) -> String {
@@ -169,7 +167,7 @@ where
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         let slot = pin!(RestSlot::default());
-        (self.0)(next.through(slot, Reach::run)).await.into_response()
+        (self.0)(next.through(slot, |reach| reach.run())).await.into_response()
     }
 
     fn name(&self) -> String {
