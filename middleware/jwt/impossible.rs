@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::JwtError;
+use crate::middleware::credentials::is_invisible;
 
 /// Returns a text that a token may contain. `what` names the setting.
 pub(super) fn text(text: impl Into<String>, what: &'static str) -> Result<Box<str>, JwtError> {
@@ -15,11 +16,6 @@ pub(super) fn text(text: impl Into<String>, what: &'static str) -> Result<Box<st
         return Err(JwtError::Whitespace { what });
     }
     Ok(text.into_boxed_str())
-}
-
-/// White space, and the characters without width that are copied along from documents: byte order mark, zero-width space and joiners.
-fn is_invisible(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}')
 }
 
 /// Returns the name of an issuer, which is usually its URL.
