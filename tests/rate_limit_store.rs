@@ -1499,6 +1499,29 @@ async fn the_state_of_the_store_is_reported_and_each_change_is_logged_once() {
     assert_eq!(lines, expected, "{log}");
 }
 
+#[test]
+#[allow(clippy::type_complexity, reason = "each case sets one thing")]
+fn settings_of_a_store_that_can_never_work_are_errors() {
+    let cases: [(fn(SharedLimits) -> Result<SharedLimits, RateLimitError>, &str); 4] = [
+        (|limits| limits.try_deadline(Duration::ZERO), "the deadline of a shared store is zero"),
+        (
+            |limits| limits.try_longest_request(Duration::ZERO),
+            "the longest request of a shared store is zero",
+        ),
+        (
+            |limits| limits.try_while_unreachable(WhileUnreachable::Local { servers: 0 }),
+            "`WhileUnreachable::Local` has 0 servers",
+        ),
+        (|limits| limits.try_prefix("{}"), "the prefix of the keys in a shared store is empty"),
+    ];
+    for (set, part) in cases {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let shelf = runtime.block_on(async { Shelf::new() });
+        let message = set(SharedLimits::new(shelf)).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+}
+
 /// One server of a random schedule, its connection to the store, and the position of its quota.
 struct Scheduled {
     connection: Shelf,

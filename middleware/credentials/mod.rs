@@ -321,6 +321,18 @@ pub(crate) fn cross_site() -> Error {
     no_store(Error::new(StatusCode::FORBIDDEN, detail))
 }
 
+/// Whether a character does not show: white space of Unicode, a byte order mark, or another one without width. Settings are copied from documents along with
+/// them.
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto", feature = "introspection"))]
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_ascii_whitespace()
+        || matches!(
+            c,
+            '\u{85}' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200f}' | '\u{2028}' | '\u{2029}'
+        )
+        || matches!(c, '\u{202f}' | '\u{205f}' | '\u{2060}' | '\u{3000}' | '\u{feff}')
+}
+
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
 pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// The `User-Agent` of requests to an issuer. Some firewalls refuse requests without one.

@@ -81,6 +81,8 @@ pub enum JwtError {
     ZeroLimit,
     /// The list of issuers is empty, contains one twice, or contains one whose keys belong to another issuer.
     Issuers,
+    /// The issuer is none of those whose keys verify the tokens.
+    OtherIssuer,
     /// The URL is not one from which keys may be fetched.
     Url,
     /// The URL is that of a discovery document.
@@ -211,6 +213,9 @@ impl fmt::Display for JwtError {
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
             Self::Issuers => f.write_str("name at least one issuer, each of them once, and with keys of its own"),
+            Self::OtherIssuer => f.write_str(
+                "the keys are those of another issuer, so no token would be accepted: give the issuer of `Jwks::issuer` or of `KeySource::issuers`, byte for byte (also the trailing slash), or leave the rule out",
+            ),
             Self::RedisUrl => f.write_str(
                 "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
             ),

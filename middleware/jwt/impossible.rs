@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::error::JwtError;
+use crate::middleware::credentials::is_invisible;
 
 /// Returns a text that a token may contain. `what` names the setting.
 pub(super) fn text(text: impl Into<String>, what: &'static str) -> Result<Box<str>, JwtError> {
     let text = text.into();
-    if text.trim_ascii().is_empty() {
+    let bare = text.trim_matches(is_invisible);
+    if bare.is_empty() {
         return Err(JwtError::Blank { what });
     }
-    if text.len() != text.trim_ascii().len() || text.contains(char::is_control) {
+    if text.len() != bare.len() || text.contains(char::is_control) {
         return Err(JwtError::Whitespace { what });
     }
     Ok(text.into_boxed_str())

@@ -30,10 +30,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If it is blank, begins or ends with white space, contains a placeholder, is the URL of a discovery document or of a JWK set, or names no tenant of
-    /// Entra ID (`common`).
+    /// Entra ID (`common`); if the keys are those of other issuers (`Jwks::issuer`, [`KeySource::issuers`]).
     pub fn issuer(mut self, issuer: impl Into<String>) -> Result<Self, JwtError> {
         let issuer = impossible::issuer(issuer)?;
         impossible::tenant(&issuer)?;
+        if !self.keys.is_for(&issuer) {
+            return Err(JwtError::OtherIssuer);
+        }
         self.policy.issuers.push(issuer);
         Ok(self)
     }

@@ -505,6 +505,7 @@ impl RateLimit {
     pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
         self.with(|limiter| {
             let longest = limiter.settings.penalty.and_then(|penalty| penalty.longest);
+            let longest = longest.filter(|longest| block < *longest);
             limiter.settings.penalty = Some(PenaltyRule { strikes, block, longest });
             limiter.blocks.store(true, Ordering::Release);
         })
@@ -514,7 +515,11 @@ impl RateLimit {
     /// length.
     ///
     /// After a block has ended, a subject that is not blocked again for as long as `longest` starts with the shortest block. Each server counts the
-    /// blocks that it has started. Call this after [`penalty`](RateLimit::penalty); without a penalty it has no effect.
+    /// blocks that it has started. Call this after [`penalty`](RateLimit::penalty).
+    ///
+    /// # Panics
+    ///
+    /// If [`try_doubling_penalty`](RateLimit::try_doubling_penalty) fails.
     ///
     /// # Example
     ///
@@ -529,13 +534,26 @@ impl RateLimit {
     ///     .doubling_penalty(Duration::from_secs(24 * 3600));
     /// # let _ = limit;
     /// ```
+    #[track_caller]
     #[must_use]
     pub fn doubling_penalty(self, longest: Duration) -> Self {
-        self.with(|limiter| {
+        checked(self.try_doubling_penalty(longest))
+    }
+
+    /// Doubles blocks up to a time that comes from configuration. See [`doubling_penalty`](RateLimit::doubling_penalty).
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::DoublingPenalty`] if there is no [`penalty`](RateLimit::penalty), or if its block is not shorter than this time.
+    pub fn try_doubling_penalty(self, longest: Duration) -> Result<Self, RateLimitError> {
+        if self.limiter.settings.penalty.is_none_or(|penalty| penalty.block >= longest) {
+            return Err(RateLimitError::DoublingPenalty);
+        }
+        Ok(self.with(|limiter| {
             if let Some(penalty) = &mut limiter.settings.penalty {
                 penalty.longest = Some(longest);
             }
-        })
+        }))
     }
 
     /// Sets how many requests of a client may be in flight at once. Defaults to any number.

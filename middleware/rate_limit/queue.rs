@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::config::error::{RateLimitError, checked};
 use super::response::decision::Verdict;
 
 /// How requests wait for a slot, for [`RateLimit::queue`](crate::RateLimit::queue).
@@ -37,8 +38,25 @@ pub struct SlotQueue {
 
 impl SlotQueue {
     /// A queue in which a request waits for up to this time.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_new`](SlotQueue::try_new) fails.
+    #[track_caller]
     pub fn new(longest_wait: Duration) -> Self {
-        Self { longest: longest_wait.min(LONGEST_WAIT), per_client: 16, overall: 1024 }
+        checked(Self::try_new(longest_wait))
+    }
+
+    /// A queue in which a request waits for up to a time that comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::ZeroTime`] if it is zero.
+    pub fn try_new(longest_wait: Duration) -> Result<Self, RateLimitError> {
+        if longest_wait.is_zero() {
+            return Err(RateLimitError::ZeroTime("the longest wait for a slot"));
+        }
+        Ok(Self { longest: longest_wait.min(LONGEST_WAIT), per_client: 16, overall: 1024 })
     }
 
     /// Sets how many requests of a client may wait. Further ones are refused with 429. Defaults to 16.

@@ -134,6 +134,14 @@ fn start(settings: &LimitSettings, req: &Request) {
             "every address is trusted as a proxy: any client can choose its address; list the networks of the proxies, or count hops"
         );
     }
+    for policy in settings.policies.iter().filter(|policy| policy.never_fits()) {
+        if settings.delay.is_zero() {
+            tracing::warn!(
+                policy = &*policy.name,
+                "a policy refuses each request that it applies to: the cost is above the burst of the quota; lower the cost, or raise the limit"
+            );
+        }
+    }
     let counts_all_as_one = |policy: &Policy| {
         let key = policy.key.as_ref().unwrap_or(&settings.key);
         matches!(key.kind, KeyKind::Everyone)

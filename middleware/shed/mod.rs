@@ -206,8 +206,17 @@ impl Shed {
     }
 
     /// Sets how long a client is assumed to wait if it does not say so, and at most. Defaults to no deadline.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero: every request would be answered with 504.
+    #[track_caller]
     #[must_use]
     pub fn longest_timeout(mut self, timeout: Duration) -> Self {
+        assert!(
+            !timeout.is_zero(),
+            "the longest timeout is zero: set a longer time, or leave the setting out"
+        );
         self.timeout.longest = Some(timeout);
         self
     }

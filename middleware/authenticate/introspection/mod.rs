@@ -33,7 +33,7 @@ use super::{Authenticate, Token, TokenSource};
 use crate::Error;
 use crate::chain::FromChain;
 use crate::middleware::credentials::{
-    Credentials, Explanation, OWN_USER_AGENT, issuer_error, one_of,
+    Credentials, Explanation, OWN_USER_AGENT, is_invisible, issuer_error, one_of,
 };
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
@@ -837,7 +837,7 @@ impl std::error::Error for IntrospectionError {}
 /// Returns a text that a token or an authorization server may have. `what` names the setting.
 fn text(text: impl Into<String>, what: &'static str) -> Result<String, IntrospectionError> {
     let text = text.into();
-    let plain = text.trim_ascii();
+    let plain = text.trim_matches(is_invisible);
     if plain.is_empty() {
         return Err(IntrospectionError::Blank { what });
     }

@@ -33,6 +33,16 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
+    /// Whether a token of this issuer may be verified by these keys.
+    pub(crate) fn is_for(&self, issuer: &str) -> bool {
+        match self {
+            Self::Fixed(_) | Self::Chosen(_) => true,
+            #[cfg(feature = "jwks")]
+            Self::Remote(remote) => remote.issuer().is_none_or(|own| own == issuer),
+            Self::Issuers(issuers) => issuers.iter().any(|(name, _)| **name == *issuer),
+        }
+    }
+
     pub(crate) fn declare(&self, to: &mut Declaration) {
         match self {
             Self::Fixed(keys) => {
@@ -126,13 +136,7 @@ impl KeySource {
                 return Err(JwtError::Issuers);
             }
             let source = source.into().0;
-            let fits = match &source {
-                Origin::Issuers(_) => false,
-                #[cfg(feature = "jwks")]
-                Origin::Remote(remote) => remote.issuer().is_none_or(|own| *own == *name),
-                Origin::Fixed(_) | Origin::Chosen(_) => true,
-            };
-            if !fits {
+            if matches!(source, Origin::Issuers(_)) || !source.is_for(&name) {
                 return Err(JwtError::Issuers);
             }
             all.push((name, source));

@@ -46,6 +46,12 @@ fn mistakes() -> Vec<(&'static str, Built)> {
     };
     let url = |text: &str| done(Jwks::url(text, [Es256]));
     let issuer = |text: &str| done(Jwks::issuer(text, [Es256]));
+    let of_one = || Jwt::<()>::new(Jwks::issuer("https://a.example", [Es256]).unwrap());
+    let of_two = || {
+        let names = ["https://a.example", "https://b.example"];
+        let keys = names.map(|name| (name, Key::pem(Es256, P256).unwrap()));
+        Jwt::<()>::new(KeySource::issuers(keys).unwrap())
+    };
     let zero = Duration::ZERO;
     let no_algorithm: [Algorithm; 0] = [];
     let no_text: [(&str, &str); 0] = [];
@@ -56,6 +62,22 @@ fn mistakes() -> Vec<(&'static str, Built)> {
         ("the issuer is empty", done(any().issuer(" \n"))),
         ("the issuer begins or ends with white space", done(any().issuer("https://a.example\n"))),
         ("the issuer begins or ends with white space", done(any().issuer("a\nb"))),
+        // As they are copied from a document: a no-break space, a byte order mark and a zero-width space.
+        ("the issuer is empty", done(any().issuer("\u{a0}\u{feff}"))),
+        (
+            "the issuer begins or ends with white space",
+            done(any().issuer("https://a.example\u{a0}")),
+        ),
+        (
+            "the issuer begins or ends with white space",
+            done(any().issuer("\u{feff}https://a.example")),
+        ),
+        ("the audience begins or ends with white space", done(any().audience("api\u{200b}"))),
+        ("the audience begins or ends with white space", done(introspection_for("api\u{200b}"))),
+        ("the keys are those of another issuer", done(of_one().issuer("https://a.example/"))),
+        ("the keys are those of another issuer", done(of_one().issuer("https://b.example"))),
+        ("the keys are those of another issuer", done(of_one().rfc9068("https://b.example", "a"))),
+        ("the keys are those of another issuer", done(of_two().issuer("https://c.example"))),
         ("the audience is empty", done(any().audience(""))),
         ("the issuer is empty", done(KeySource::issuers([("", Key::pem(Es256, P256).unwrap())]))),
         ("the audience begins or ends with white space", done(any().audience(" api"))),
@@ -310,6 +332,8 @@ fn settings_that_can_work_are_accepted() {
     {
         assert!(Jwks::issuer(issuer, [Algorithm::Es256]).is_ok(), "{issuer}");
     }
+    let keys = Jwks::issuer("https://a.example", [Algorithm::Es256]).unwrap();
+    assert!(Jwt::<()>::new(keys).issuer("https://a.example").is_ok());
     assert!(any().max_age(Duration::from_secs(1)).is_ok());
     for name in ["admin", "Domain Admins", "groß", "orders:admin", "/team/x"] {
         assert!(Rule::role(name).is_ok() && Rule::permission(name).is_ok(), "{name}");

@@ -42,6 +42,12 @@ pub enum RateLimitError {
     NoConcurrency,
     /// The prefix of the keys in a shared store is empty.
     StorePrefix,
+    /// A time is zero, so the setting has no effect or refuses everything. Contains what the time is.
+    ZeroTime(&'static str),
+    /// Blocks can't double: there is no penalty, or the longest block is not longer than the first one.
+    DoublingPenalty,
+    /// A mode for an unreachable store names no server.
+    ZeroServers,
 }
 
 impl fmt::Display for RateLimitError {
@@ -95,6 +101,15 @@ impl fmt::Display for RateLimitError {
             ),
             Self::StorePrefix => f.write_str(
                 "the prefix of the keys in a shared store is empty: name it after the application, without braces",
+            ),
+            Self::ZeroTime(what) => {
+                write!(f, "{what} is zero: set a longer time, or leave the setting out")
+            }
+            Self::DoublingPenalty => f.write_str(
+                "blocks can't double: call `penalty` before `doubling_penalty`, and set a longest block that is longer than the block of `penalty`",
+            ),
+            Self::ZeroServers => f.write_str(
+                "`WhileUnreachable::Local` has 0 servers: set the number of servers that share the store, at least 1",
             ),
         }
     }

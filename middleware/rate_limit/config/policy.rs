@@ -274,6 +274,12 @@ impl Policy {
         self.cost
     }
 
+    /// Whether no request ever fits, unless it may wait.
+    pub(crate) fn never_fits(&self) -> bool {
+        let is_fixed = self.cost_by.is_none() && self.quota_by.is_none();
+        is_fixed && self.cost > self.quota().burst_size()
+    }
+
     pub(crate) fn cost_of(&self, req: &Request) -> u32 {
         self.cost_by.as_ref().map_or(self.cost, |cost| cost(req))
     }

@@ -585,10 +585,27 @@ impl SharedLimits {
     /// what the store has missed. The deadline does not concern connections: they are opened in the background.
     ///
     /// Each change between these states is logged once, at the level `warn`.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_deadline`](SharedLimits::try_deadline) fails.
+    #[track_caller]
     #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
+    pub fn deadline(self, deadline: Duration) -> Self {
+        checked(self.try_deadline(deadline))
+    }
+
+    /// Sets a [deadline](SharedLimits::deadline) that comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::ZeroTime`] if it is zero: no answer would be in time.
+    pub fn try_deadline(mut self, deadline: Duration) -> Result<Self, RateLimitError> {
+        if deadline.is_zero() {
+            return Err(RateLimitError::ZeroTime("the deadline of a shared store"));
+        }
         self.deadline = deadline;
-        self
+        Ok(self)
     }
 
     /// Sets how many requests of a client a server may pay for in advance, to admit them without a call. Defaults to 0.
@@ -611,17 +628,51 @@ impl SharedLimits {
     /// that fails, because the store is unreachable or late, it is tried again each sixth; a slot that has expired or was lost meanwhile is taken again,
     /// also if other servers have given it to others. Work that was admitted without the store takes its slot in the same way, once the store is
     /// reachable. In a store that [does not renew](LimitStore::supports_renewal), a request that takes longer is no longer counted.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_longest_request`](SharedLimits::try_longest_request) fails.
+    #[track_caller]
     #[must_use]
-    pub fn longest_request(mut self, longest: Duration) -> Self {
+    pub fn longest_request(self, longest: Duration) -> Self {
+        checked(self.try_longest_request(longest))
+    }
+
+    /// Sets a [longest request](SharedLimits::longest_request) that comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::ZeroTime`] if it is zero: each slot would expire at once.
+    pub fn try_longest_request(mut self, longest: Duration) -> Result<Self, RateLimitError> {
+        if longest.is_zero() {
+            return Err(RateLimitError::ZeroTime("the longest request of a shared store"));
+        }
         self.longest_request = longest;
-        self
+        Ok(self)
     }
 
     /// Sets the behaviour while the store is unreachable. Defaults to [`WhileUnreachable::Local`] with one server.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_while_unreachable`](SharedLimits::try_while_unreachable) fails.
+    #[track_caller]
     #[must_use]
-    pub fn while_unreachable(mut self, mode: WhileUnreachable) -> Self {
+    pub fn while_unreachable(self, mode: WhileUnreachable) -> Self {
+        checked(self.try_while_unreachable(mode))
+    }
+
+    /// Sets a [behaviour](SharedLimits::while_unreachable) whose number of servers comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::ZeroServers`] if the number of servers is 0.
+    pub fn try_while_unreachable(mut self, mode: WhileUnreachable) -> Result<Self, RateLimitError> {
+        if mode == (WhileUnreachable::Local { servers: 0 }) {
+            return Err(RateLimitError::ZeroServers);
+        }
         self.while_unreachable = mode;
-        self
+        Ok(self)
     }
 }
 

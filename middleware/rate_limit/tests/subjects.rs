@@ -242,3 +242,49 @@ fn slots_need_no_quota_and_are_shared_with_other_work() {
     let both = [0, 1].map(|_| shadow.acquire(alice).now_or_never().unwrap().is_ok());
     assert_eq!(both, [true, true]);
 }
+
+/// Settings that have no effect, or with which nothing is admitted.
+#[test]
+fn settings_that_can_never_work_are_errors_where_they_are_set() {
+    let zero = Duration::ZERO;
+    let limit = || RateLimit::per_minute(10);
+    let blocks = || limit().penalty(Quota::per_minute(1), secs(60));
+    let cases = [
+        (limit().try_doubling_penalty(secs(60)).err(), "call `penalty` before `doubling_penalty`"),
+        (blocks().try_doubling_penalty(secs(60)).err(), "longer than the block of `penalty`"),
+        (SlotQueue::try_new(zero).err(), "the longest wait for a slot is zero"),
+        (limit().try_concurrency(0).err(), "allow at least 1 request"),
+        (limit().try_max_keys(0).err(), "`max_keys` must be at least 1"),
+    ];
+    for (error, part) in cases {
+        let message = error.unwrap_or_else(|| panic!("{part}")).to_string();
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(blocks().try_doubling_penalty(secs(61)).is_ok());
+    // The longest block stays if the penalty is set again and is shorter.
+    let again = |block| blocks().doubling_penalty(secs(100)).penalty(Quota::per_minute(1), block);
+    let longest = |limit: RateLimit| limit.limiter.settings.penalty.unwrap().longest;
+    assert_eq!(longest(again(secs(1))), Some(secs(100)));
+    assert_eq!(longest(again(secs(100))), None);
+}
+
+/// It could be right with a delay, so it is not an error.
+#[test]
+fn a_cost_above_the_burst_is_reported_once() {
+    let policy = |cost| Policy::new("export", Quota::per_minute(5)).cost(cost);
+    for (limit, is_reported) in [
+        (RateLimit::new(policy(6)), true),
+        (RateLimit::new(policy(5)), false),
+        (RateLimit::new(policy(6)).delay(secs(60)), false),
+        (RateLimit::new(policy(6).quota_by(|_| None)), false),
+        (RateLimit::new(policy(1).cost_by(|_| 6)), false),
+    ] {
+        let log = Log::start();
+        let service = chain(limit.clock(LimitClock::fake()));
+        for _ in 0..3 {
+            drop(service.handle(request(ALICE)).now_or_never());
+        }
+        let reports = log.text().matches("the cost is above the burst").count();
+        assert_eq!(reports, usize::from(is_reported), "{}", log.text());
+    }
+}
