@@ -37,6 +37,28 @@ use crate::step::versions::SharedTypes;
 /// # #[derive(Clone)] struct Greeting(&'static str);
 /// let chain = Chain::new().get(async |Provided(Greeting(text)): Provided<Greeting>| text);
 /// ```
+///
+/// A step that runs for some requests alone, such as one of [`use_at`](crate::Chain::use_at), provides its value for these. A function that all requests
+/// reach takes `Option<Provided<T>>`, or the `Option` of another provided type such as `Option<Claims<C>>`. The compiler does not check that such a
+/// step exists: without one, it is always `None`.
+///
+/// ```
+/// use tower_chain::{Chain, NextWith, Provided, Response};
+///
+/// #[derive(Clone)]
+/// struct User(&'static str);
+///
+/// async fn sign_in(next: NextWith<'_, (User,)>) -> Response {
+///     next.run_with(User("ann")).await // From a session, say.
+/// }
+///
+/// async fn greet(user: Option<Provided<User>>) -> String {
+///     format!("hello, {}", user.map_or("stranger", |user| user.0.0))
+/// }
+///
+/// let chain = Chain::new().use_at("/admin", sign_in).at("/{*path}", |c| c.get(greet));
+/// # let _ = chain.build();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provided<T>(pub T);
 
@@ -79,6 +101,14 @@ pub trait FromChain: Sized + Send {
 
     /// Makes the argument from the provided value.
     fn from_value(value: Self::Value) -> Self;
+
+    /// Finds the value in the extensions of a request, for a function that takes `Option<Self>`. Defaults to the provided value, or else to a provided
+    /// `Option` of it, as steps provide that let requests without the value pass.
+    fn find(extensions: &Extensions) -> Option<Self> {
+        let own = find::<Self::Value>(extensions).cloned();
+        let optional = || extensions.get::<Option<Self::Value>>()?.clone();
+        own.or_else(optional).map(Self::from_value)
+    }
 }
 
 impl<T: Clone + Send + Sync + 'static> FromChain for Provided<T> {

@@ -151,9 +151,10 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     ///
     /// It takes the same kinds of middleware as [`use_`](Chain::use_). The prefix is relative to the path of the chain; `{name}` in it matches any segment.
     ///
-    /// A value that the middleware provides exists only for requests under the prefix. Later steps can therefore not take it as
-    /// [`Provided<T>`](crate::Provided). It is in the extensions of the request: a service finds it there, and a handler takes `http::Extensions` or
-    /// an optional extractor. To check the value under the same prefix, add both steps as one layer.
+    /// A value that the middleware provides exists only for requests under the prefix. Later steps take it as `Option<Provided<T>>`, `Option<Claims<C>>`
+    /// and so on, which is `None` for all other requests; a service finds it in the extensions of the request. They cannot take it as
+    /// [`Provided<T>`](crate::Provided), because the compiler does not know which paths are under the prefix. Where all handlers under the prefix need the
+    /// value, write [`at`](Chain::at) with [`use_`](Chain::use_) in it. To check the value under the same prefix, add both steps as one layer.
     ///
     /// A [`service`](Chain::service) may parse a path differently from the chain. The middleware therefore runs for each
     /// path that any of these readers could find under the prefix:
@@ -202,8 +203,8 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     ///     (user.0.0 == "ann").then_some(()).ok_or_else(|| Error::new(StatusCode::FORBIDDEN, "For admins"))
     /// }
     ///
-    /// let greeting = async |extensions: http::Extensions| match extensions.get::<User>() {
-    ///     Some(User(name)) => format!("hello, {name}"),
+    /// let greeting = async |user: Option<Provided<User>>| match user {
+    ///     Some(user) => format!("hello, {}", user.0.0),
     ///     None => "hello, stranger".to_owned(),
     /// };
     /// let chain = Chain::new()

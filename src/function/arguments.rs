@@ -125,9 +125,15 @@ pub struct ViaRequest<M>(PhantomData<M>);
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ViaChain<I>(PhantomData<I>);
+/// The argument is the `Option` of a value that a step provides for some requests alone. It may be missing, so no list is searched.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ViaSome;
 
 impl<T, S, M> Argument<S, ViaRequest<M>> for T where T: FromRequest<S, M> {}
 impl<T, S> Argument<S, ViaChain<()>> for T where T: FromChain {}
+#[diagnostic::do_not_recommend]
+impl<T, S> Argument<S, ViaSome> for Option<T> where T: FromChain {}
 
 /// Takes an argument by `FromRequestParts<S>`.
 #[doc(hidden)]
@@ -141,6 +147,10 @@ pub struct FromWhole<S, M>(PhantomData<fn() -> (S, M)>);
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct FromSteps;
+/// Takes a provided value, if there is one.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct FromSome;
 
 impl<P, T> Part<P, ViaParts> for T
 where
@@ -175,6 +185,19 @@ impl<T: FromChain> TakePart<T> for FromSteps {
 
     async fn take(head: &mut Head<'_>) -> Result<T, Response> {
         provided(head.extensions()).map(|value: &T::Value| T::from_value(value.clone()))
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<P, T: FromChain> Part<P, ViaSome> for Option<T> {
+    type Source = FromSome;
+}
+
+impl<T: FromChain> TakePart<Option<T>> for FromSome {
+    const EXTRACTS: bool = false;
+
+    async fn take(head: &mut Head<'_>) -> Result<Option<T>, Response> {
+        Ok(T::find(head.extensions()))
     }
 }
 
@@ -214,6 +237,19 @@ impl<T: FromChain> TakeLast<T> for FromSteps {
 
     async fn take(req: &mut Request) -> Result<T, Response> {
         provided(req.extensions()).map(|value: &T::Value| T::from_value(value.clone()))
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<P, T: FromChain> Last<P, ViaSome> for Option<T> {
+    type Source = FromSome;
+}
+
+impl<T: FromChain> TakeLast<Option<T>> for FromSome {
+    const EXTRACTS: bool = false;
+
+    async fn take(req: &mut Request) -> Result<Option<T>, Response> {
+        Ok(T::find(req.extensions()))
     }
 }
 

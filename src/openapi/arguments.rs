@@ -24,7 +24,7 @@ use crate::extract::{
 use crate::extract::{Form, Submitted};
 #[cfg(feature = "query")]
 use crate::extract::{Params, Query};
-use crate::function::arguments::{Ending, FromHead, FromSteps, FromWhole, Passing};
+use crate::function::arguments::{Ending, FromHead, FromSome, FromSteps, FromWhole, Passing};
 use crate::openapi::rules;
 
 /// Data with a schema.
@@ -73,6 +73,11 @@ impl<S, M, T: DescribeArgument> DescribeFrom<T> for FromWhole<S, M> {
 
 #[diagnostic::do_not_recommend]
 impl<T> DescribeFrom<T> for FromSteps {
+    fn describe(_: &mut Operation) {}
+}
+
+#[diagnostic::do_not_recommend]
+impl<T> DescribeFrom<T> for FromSome {
     fn describe(_: &mut Operation) {}
 }
 

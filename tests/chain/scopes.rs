@@ -482,6 +482,10 @@ fn user_of(extensions: &http::Extensions) -> String {
     extensions.get::<User>().map_or("nobody", |user| user.0).to_owned()
 }
 
+fn name_of(user: Option<Provided<User>>) -> String {
+    user.map_or("nobody", |user| user.0.0).to_owned()
+}
+
 /// A service that answers with the user in the extensions.
 fn whoami() -> impl Service<Request, Response = Response, Error = Infallible, Future: Send>
 + Clone
@@ -525,6 +529,37 @@ async fn a_value_of_use_at_exists_under_its_prefix_alone() {
                 assert_eq!(path, "//admin/x");
             }
         }
+    }
+    // A function takes it as an option: a handler in each position, a guard, and middleware. A clone of the value is in each.
+    let last = async |user: Option<Provided<User>>| name_of(user);
+    let first = async |user: Option<Provided<User>>, _: http::Extensions| name_of(user);
+    let behind_guard = async |user: Provided<String>| user.0;
+    let guard = async |user: Option<Provided<User>>| Ok::<_, Infallible>(name_of(user));
+    let middleware = async |user: Option<Provided<User>>, _: Next<'_>| name_of(user);
+    let at = || Chain::new().use_at("/admin", sign_in).use_at("/{any}/admin", deny);
+    let twice = || at().use_at("/x", SignIn);
+    for (service, of_x) in [
+        (at().at("/{*path}", |c| c.get(last)).build(), "nobody"),
+        (at().at("/{*path}", |c| c.get(first)).build(), "nobody"),
+        (at().guard(guard).at("/{*path}", |c| c.get(behind_guard)).build(), "nobody"),
+        (at().use_(middleware).at("/{*path}", |c| c.get(async || "")).build(), "nobody"),
+        (twice().at("/{*path}", |c| c.get(last)).build(), "ann"),
+        (at().mount("/", Chain::new().at("/{*path}", |c| c.get(last))).build(), "nobody"),
+    ] {
+        for (path, expected) in
+            [("/admin", "ann"), ("/admin/x", "ann"), ("/x", of_x), ("/administration", "nobody")]
+        {
+            let response = service.clone().oneshot(request("GET", path)).await.unwrap();
+            let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+            assert_eq!(body.to_bytes(), expected, "{path}");
+        }
+    }
+    // So does a value that all requests have, or that a step provides as an option.
+    for (user, expected) in [(Some(User("bob")), "bob"), (None, "nobody")] {
+        let service = Chain::new().provide(user).get(last).build();
+        let response = service.oneshot(request("GET", "/")).await.unwrap();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+        assert_eq!(body.to_bytes(), expected);
     }
     // A later step checks the value under the same prefix.
     let service = Chain::new()

@@ -40,6 +40,39 @@ async fn send_by(
     (status, challenges.join(" | "), String::from_utf8_lossy(&body).into_owned())
 }
 
+/// Behind a step for a part of the paths, and behind those that let requests without credentials pass.
+#[tokio::test]
+async fn a_handler_takes_what_some_requests_have_as_an_option() {
+    let who = async |claims: Option<Claims<Member>>| match claims {
+        Some(member) => member.sub.clone(),
+        None => String::from("stranger"),
+    };
+    let principal = |member: Claims<Member>| Principal::new(&*member.sub);
+    let name = async |principal: Option<Principal>| match principal {
+        Some(principal) => principal.name().to_owned(),
+        None => String::from("stranger"),
+    };
+    let authenticate = || Authenticate::jwt(jwt(), principal);
+    for (service, with, without) in [
+        (Chain::new().use_at("/me", jwt()).at("/{*page}", |c| c.get(who)).build(), "ann", 401),
+        (Chain::new().use_at("/x", jwt()).at("/{*page}", |c| c.get(who)).build(), "stranger", 200),
+        (Chain::new().use_(jwt().optional()).get(who).build(), "ann", 200),
+        (
+            Chain::new().use_at("/me", authenticate()).at("/{*p}", |c| c.get(name)).build(),
+            "ann",
+            401,
+        ),
+        (Chain::new().use_(authenticate().optional()).get(name).build(), "ann", 200),
+    ] {
+        let token = ("authorization", format!("Bearer {}", good()));
+        let (status, _, body) = send(&service, &[token]).await;
+        assert_eq!((status, &*body), (200, with));
+        let (status, _, body) = send(&service, &[]).await;
+        assert_eq!(status, without, "{body}");
+        assert_eq!(body == "stranger", without == 200, "{body}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_or_an_api_key_is_one_principal_with_both_challenges() {
     let bearer = |token: &str| ("authorization", format!("Bearer {token}"));

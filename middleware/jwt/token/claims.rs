@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::Extensions;
 use smallvec::SmallVec;
 
 use super::confirmation::Confirmation;
@@ -121,6 +122,12 @@ impl<C: Send + Sync + 'static> FromChain for Claims<C> {
 
     fn from_value(value: Self) -> Self {
         value
+    }
+
+    /// The claims of a [`Jwt`](crate::middleware::jwt::Jwt), or else those of an [optional](crate::middleware::jwt::Jwt::optional) one.
+    fn find(extensions: &Extensions) -> Option<Self> {
+        let own = extensions.get::<Self>().cloned();
+        own.or_else(|| extensions.get::<MaybeClaims<C>>()?.0.clone())
     }
 }
 
