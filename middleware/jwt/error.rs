@@ -64,6 +64,11 @@ pub enum JwtError {
     RsaExponent,
     /// The JSON is not a JWK or a JWK set.
     InvalidJwk,
+    /// The JWK set has more keys than are read.
+    TooManyKeys {
+        /// How many keys the set has.
+        keys: usize,
+    },
     /// The JWK is not meant to verify signatures (`use`, `key_ops`, `alg`).
     JwkUse,
     /// The set does not contain a key for the accepted algorithms.
@@ -181,6 +186,10 @@ impl fmt::Display for JwtError {
             }
             Self::InvalidJwk => f.write_str(
                 "this is not a JWK or JWK set: it must be a JSON object as in RFC 7517, each member once, values in base64url",
+            ),
+            Self::TooManyKeys { keys } => write!(
+                f,
+                "the JWK set has {keys} keys, and at most 100 are read: remove those that are no longer used",
             ),
             Self::JwkUse => f.write_str(
                 "this JWK is not for verifying signatures: its `use` must be `sig`, its `key_ops` must contain `verify`, and its `alg` must name a signature algorithm",

@@ -92,7 +92,7 @@ pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, 
 
     let set: JwkSet = object(json).ok_or(JwtError::InvalidJwk)?;
     if set.keys.len() > MAX_KEYS {
-        return Err(JwtError::InvalidJwk);
+        return Err(JwtError::TooManyKeys { keys: set.keys.len() });
     }
     // In a set with public keys, secrets are probably published as well, so they are not secret.
     let is_secret = |entry: &Value| entry["kty"] == "oct";

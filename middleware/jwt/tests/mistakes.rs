@@ -210,6 +210,10 @@ fn mistakes() -> Vec<(&'static str, Built)> {
             "no key of the set fits the accepted algorithms",
             done(Keys::jwks(r#"{"keys":[]}"#, [Es256])),
         ),
+        ("the JWK set has 101 keys, and at most 100 are read", {
+            let keys: Vec<_> = (0..101).map(|kid| with("kid", json!(kid.to_string()))).collect();
+            done(Keys::jwks(json!({ "keys": keys }).to_string(), [Es256]))
+        }),
         ("this is not a JWK or JWK set", jwk(json!([]))),
         ("this is not a JWK or JWK set", done(Keys::jwks(p256.to_string(), [Es256]))),
         ("name at least one issuer, each of them once", done(KeySource::issuers::<&str, Key>([]))),
