@@ -11,6 +11,16 @@ pub(crate) use aws_lc::{Verifier, hmac_sha256, rsa_components, sha256};
 #[cfg(not(feature = "jwt"))]
 pub(crate) use rust_crypto::{Verifier, hmac_sha256, rsa_components, sha256};
 
+/// A digest of several parts. The length of each one is digested as well, so that different parts never have the same digest.
+#[cfg(feature = "redis")]
+pub(crate) fn sha256_of_each(parts: &[&[u8]]) -> [u8; 32] {
+    let lengths: Vec<[u8; 8]> =
+        parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
+    let parts: Vec<&[u8]> =
+        lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]).collect();
+    sha256(&parts)
+}
+
 #[cfg(test)]
 mod tests {
     /// RFC 4231, 4.2, 4.3 and 4.7.
@@ -41,14 +51,4 @@ mod tests {
             assert_eq!(digest, expected);
         }
     }
-}
-
-/// A digest of several parts. The length of each one is digested as well, so that different parts never have the same digest.
-#[cfg(feature = "redis")]
-pub(crate) fn sha256_of_each(parts: &[&[u8]]) -> [u8; 32] {
-    let lengths: Vec<[u8; 8]> =
-        parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
-    let parts: Vec<&[u8]> =
-        lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]).collect();
-    sha256(&parts)
 }
