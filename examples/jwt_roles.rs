@@ -100,7 +100,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 
 #[test]
 fn the_order_of_the_steps_has_no_mistake() -> Result<(), Box<dyn StdError>> {
-    api("a secret of at least 32 bytes for tests", "ada's password", "joe's password")?
+    api("a secret of at least 32 bytes for tests", "the password of ada", "the password of joe")?
         .audit()
         .assert_none();
     Ok(())

@@ -35,7 +35,9 @@ pub struct Declaration {
 impl Declaration {
     /// Declares a kind of the step. A step may have several kinds.
     pub fn kind(&mut self, kind: Kind) -> &mut Self {
-        self.kinds.push(kind);
+        if !self.kinds.contains(&kind) {
+            self.kinds.push(kind);
+        }
         self
     }
 

@@ -335,12 +335,12 @@ impl Schemas {
 
     /// The schema of a type as a client sends it: a reference, if the type has a name.
     pub fn input<T: JsonSchema + ?Sized>(&mut self) -> Value {
-        self.input.subschema_for::<T>().into()
+        object(self.input.subschema_for::<T>())
     }
 
     /// The schema of a type as it is sent to a client: a reference, if the type has a name.
     pub fn output<T: JsonSchema + ?Sized>(&mut self) -> Value {
-        self.output.subschema_for::<T>().into()
+        object(self.output.subschema_for::<T>())
     }
 
     /// The schema of a type as a client sends it, which is not a reference.
@@ -363,6 +363,12 @@ impl Schemas {
         let name = definition(schema, INPUT_PATH);
         name.and_then(|name| self.input.definitions().get(&name)).unwrap_or(schema)
     }
+}
+
+/// Linters of OpenAPI refuse the schemas `true` and `false`.
+fn object(mut schema: Schema) -> Value {
+    schema.ensure_object();
+    schema.into()
 }
 
 /// The name of the definition that a schema refers to, if it is under this path.

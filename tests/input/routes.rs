@@ -100,8 +100,10 @@ fn mistakes_in_patterns_are_found_when_built() {
         ("/a", "/a/{*y}", false),
         ("/a/b", "/a/{x}", false),
         ("/a/{x}", "/a/{x}/b", false),
-        // An ordinary character.
-        ("/a/…x", "/a/[x]", false),
+        // The parameter of another framework.
+        ("/a/[x]", "/b", true),
+        // Ordinary characters.
+        ("/a/…x", "/a/%5Bx%5D", false),
     ] {
         let built = Chain::new().at(one, |c| c.get(first)).at(two, |c| c.get(second)).try_build();
         assert_eq!(built.is_err(), mistake, "{one} {two}: {built:?}");
