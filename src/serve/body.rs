@@ -143,7 +143,7 @@ impl Drop for RequestBody {
         if incoming.size_hint().lower() > left && activity.leave_unread_before_response() {
             return;
         }
-        let mut rest = UnreadBody { incoming, in_flight, left };
+        let mut rest = UnreadBody { incoming, in_flight, left: Some(left) };
         // Most bodies have arrived, and need no task. The response then also announces the end of the connection if the body is not valid.
         if rest.poll(false, &mut Context::from_waker(Waker::noop())).is_ready() {
             return;
@@ -164,8 +164,8 @@ fn are_unfit(trailers: &HeaderMap) -> bool {
 struct UnreadBody {
     incoming: Incoming,
     in_flight: InFlight,
-    /// How many bytes are read at most.
-    left: u64,
+    /// How many bytes may be read, or `None` if there were more.
+    left: Option<u64>,
 }
 
 impl UnreadBody {
@@ -177,6 +177,9 @@ impl UnreadBody {
     fn poll(&mut self, may_end: bool, cx: &mut Context<'_>) -> Poll<()> {
         let activity = self.in_flight.activity();
         loop {
+            if may_end && self.left.is_none() && activity.leave_unread_before_response() {
+                return Poll::Ready(());
+            }
             let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(_)) => {
@@ -189,13 +192,7 @@ impl UnreadBody {
                 }
             };
             let length = frame.data_ref().map_or(0, Bytes::len);
-            match self.left.checked_sub(length as u64) {
-                Some(rest) => self.left = rest,
-                None if may_end && activity.leave_unread_before_response() => {
-                    return Poll::Ready(());
-                }
-                None => self.left = u64::MAX,
-            }
+            self.left = self.left.and_then(|left| left.checked_sub(length as u64));
         }
     }
 
@@ -221,7 +218,7 @@ pub(super) struct StreamedBody {
     first: Option<thread::Result<PolledFrame>>,
     /// What one frame of HTTP/1 doesn't need.
     flow: Option<Flow>,
-    /// The rest of the declared length, for a body whose own length is unknown.
+    /// The rest of the length that the head announces, if the body has to be compared with it.
     declared: Option<u64>,
     activity: Arc<Activity>,
     in_flight: Option<InFlight>,
@@ -287,13 +284,23 @@ impl CountedBody {
         span: &mut Option<Span>,
         cx: &mut Context<'_>,
     ) -> Self {
-        let first = match body.size_hint().exact() {
+        // The length that the head announces, if no field does. A frame can show that it is wrong.
+        let exact = body.size_hint().exact();
+        let first = match exact {
             Some(0) if body.is_end_stream() => {
                 return Self::Whole(Bytes::new(), Some(in_flight));
             }
-            Some(_) => {
-                match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut body).poll_frame(cx))) {
-                    Ok(Poll::Ready(Some(Ok(frame)))) if frame.is_data() && body.is_end_stream() => {
+            Some(exact) => {
+                let entered = span.as_ref().map(Span::enter);
+                let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut body).poll_frame(cx)));
+                drop(entered);
+                let is_whole = |frame: &Frame<Bytes>| {
+                    frame.data_ref().is_some_and(|data| data.len() as u64 == exact)
+                };
+                match polled {
+                    Ok(Poll::Ready(Some(Ok(frame))))
+                        if is_whole(&frame) && body.is_end_stream() =>
+                    {
                         return Self::Whole(frame.into_data().unwrap_or_default(), Some(in_flight));
                     }
                     Ok(Poll::Ready(frame)) => Some(Ok(frame)),
@@ -303,6 +310,7 @@ impl CountedBody {
             }
             None => None,
         };
+        let declared = declared.or(exact);
         Self::streamed(body, HttpVersion::Http1, first, None, declared, in_flight, span.take())
     }
 
@@ -315,6 +323,7 @@ impl CountedBody {
         span: Option<Span>,
     ) -> Self {
         let flow = Some(Flow::new(room));
+        let declared = declared.or(body.size_hint().exact());
         Self::streamed(body, HttpVersion::Http2, None, flow, declared, in_flight, span)
     }
 
@@ -468,6 +477,9 @@ impl StreamedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if let Some(left) = self.declared {
+            return SizeHint::with_exact(left);
+        }
         let (hint, rest) = (self.body.size_hint(), self.waits_to_be_sent() as u64);
         let mut size = SizeHint::new();
         if let Some(upper) = hint.upper() {

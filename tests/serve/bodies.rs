@@ -108,6 +108,28 @@ async fn a_response_survives_a_body_that_is_too_large_to_drain() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_too_long_before_a_late_response_is_announced() {
+    let late = async |req: Request| {
+        drop(req);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        "not read"
+    };
+    let server =
+        Running::tuned(Chain::new().post(late).build(), |server| server.unread_body_limit(1000))
+            .await;
+    for (length, closes) in [(1000, false), (1001, true), (8192, true)] {
+        let mut client = server.connect().await;
+        // The first part arrives together with the head, and the end never does.
+        let head = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = format!("{head}{length:x}\r\n{}\r\n", "x".repeat(length));
+        client.send(chunk).await;
+        let response = client.response().await.to_ascii_lowercase();
+        assert_eq!(response.contains("connection: close"), closes, "{length}: {response}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn after_an_unread_body_the_connection_serves_the_next_request_or_announces_its_end() {
     let server = Running::tuned(service(), |server| {
         server.unread_body_limit(1000).body_read_timeout(Duration::from_millis(100))

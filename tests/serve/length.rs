@@ -2,8 +2,38 @@
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::*;
+
+/// A body whose frames are the rest of the path. It states that it has five bytes.
+struct Lying(Vec<Bytes>);
+
+impl Lying {
+    fn of(path: &str) -> Self {
+        Self(path.rsplit('/').map(|part| Bytes::copy_from_slice(part.as_bytes())).collect())
+    }
+}
+
+impl HttpBody for Lying {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.get_mut().0.pop().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(5)
+    }
+}
 
 /// Returns a body of five bytes whose length is known, or unknown with `/stream`, with the lengths that the query declares.
 fn length_service() -> ChainService {
@@ -12,7 +42,10 @@ fn length_service() -> ChainService {
         let body = match req.uri().path() {
             "/stream" => Body::from_stream(stream::iter(parts)),
             "/empty" => Body::empty(),
-            _ => Body::from("hello"),
+            path => match path.strip_prefix("/lying/") {
+                Some(frames) => Body::new(Lying::of(frames)),
+                None => Body::from("hello"),
+            },
         };
         let mut headers = HeaderMap::new();
         for declared in req.uri().query().unwrap_or_default().split('&').filter(|d| !d.is_empty()) {
@@ -53,6 +86,16 @@ const CASES: &[(&str, &str, Received)] = &[
     ("GET", "/stream?5", Whole(Some("5"), "hello", true)),
     ("GET", "/stream?4", Broken),
     ("GET", "/stream?6", Broken),
+    ("GET", "/lying/hello", Whole(Some("5"), "hello", true)),
+    ("GET", "/lying/hello?5", Whole(Some("5"), "hello", true)),
+    ("GET", "/lying/hel/lo", Whole(Some("5"), "hello", true)),
+    ("GET", "/lying/hel/lo?5", Whole(Some("5"), "hello", true)),
+    ("GET", "/lying/hell", Broken),
+    ("GET", "/lying/hell?5", Broken),
+    ("GET", "/lying/hello!", Broken),
+    ("GET", "/lying/hello!?5", Broken),
+    ("GET", "/lying/hel/lo!", Broken),
+    ("GET", "/lying/h/e?5", Broken),
     ("GET", "/204?5", Whole(None, "", true)),
     // The chain removes the length together with the body.
     ("GET", "/304?7", Whole(None, "", true)),
