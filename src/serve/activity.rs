@@ -164,8 +164,8 @@ impl Activity {
 
     /// Records that the peer reads. A response may be complete long before the peer has received it.
     pub(super) fn sent(&self, bytes: usize) {
-        // Answers to pings must not keep an idle connection open.
-        if bytes > 0 && !self.is_http2.load(Ordering::Relaxed) {
+        // Answers to pings must not keep an idle connection open, and a TLS handshake must not extend the time for the first head.
+        if bytes > 0 && self.requests() > 0 && !self.is_http2.load(Ordering::Relaxed) {
             self.sent_messages();
         }
     }
