@@ -82,7 +82,7 @@ where
     type Provides = T;
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
-        // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
+        // The slot in which the rest of the chain will run (see `Slot` in `step/reach.rs`). It is in this future.
         let slot = pin!(RestSlot::default());
         let call = async {
             let cx = next.cx();

@@ -371,7 +371,7 @@ pub(super) struct Registered {
     pub(super) pattern: Option<String>,
     pub(super) method: Option<Method>,
     /// Whether the handler may pass the request on. The type of its function decides it: `IntoHandler::PASSES` is true for a
-    /// function that takes `Next`. `On::register` passes the constant to [`Registrar::handler`].
+    /// function that takes `Next`. `Entry::register` (`step/added.rs`) passes the constant to [`Registrar::handler`].
     pub(super) passes: bool,
     /// Whether it answers CONNECT if it is registered for every method: a service does.
     pub(super) tunnels: bool,
