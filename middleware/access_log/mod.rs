@@ -355,16 +355,9 @@ impl Drop for Record {
 
 /// A URI without the user and the password in its authority, which clients must not send (RFC 9110, 10.1.3).
 fn without_userinfo(uri: &[u8]) -> Cow<'_, [u8]> {
-    let start = match uri.windows(3).position(|three| three == b"://") {
-        Some(colon) => colon + 3,
-        None => {
-            if uri.starts_with(b"//") {
-                2
-            } else {
-                0
-            }
-        }
-    };
+    let first = uri.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(uri.len());
+    let has_authority = uri[first..].starts_with(b"//") && (first == 0 || uri[first - 1] == b':');
+    let start = if has_authority { first + 2 } else { 0 };
     let length = uri[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     let authority = &uri[start..length.map_or(uri.len(), |length| start + length)];
     match authority.iter().rposition(|byte| *byte == b'@') {

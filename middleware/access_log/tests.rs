@@ -118,6 +118,13 @@ async fn a_referer_has_no_credentials() {
         ),
         ("https://secret@example.com", "https://example.com", "https://example.com"),
         ("//ann:secret@example.com/", "//example.com/", "//example.com/"),
+        (
+            "//ann:secret@example.com/r/https://a/",
+            "//example.com/r/https://a/",
+            "//example.com/r/https://a/",
+        ),
+        ("//ann:secret@h?u=http://a", "//h", "//h?u=http://a"),
+        ("ann:secret@h/http://a/", "h/http://a/", "h/http://a/"),
         ("ann:secret@example.com/", "example.com/", "example.com/"),
         ("https://ann:a@b@example.com/x", "https://example.com/x", "https://example.com/x"),
         (
