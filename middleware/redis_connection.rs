@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub(crate) struct RedisConnection {
     /// `None` until the first use: a connection belongs to the runtime in which it is created.
     connection: Arc<Mutex<Option<ConnectionManager>>>,
     pub(crate) prefix: Arc<str>,
+    /// A random name of this store, which its clones have too.
+    pub(crate) owner: Arc<str>,
     pub(crate) timeout: Duration,
 }
 
@@ -25,7 +28,9 @@ impl RedisConnection {
     pub(crate) fn new(url: &str, prefix: &str) -> Result<Self, RedisError> {
         let client = Client::open(url)?;
         let timeout = Duration::from_secs(1);
-        Ok(Self { client, connection: Arc::default(), prefix: Arc::from(prefix), timeout })
+        let number = || RandomState::new().hash_one(0);
+        let owner = Arc::from(format!("{:016x}{:016x}", number(), number()));
+        Ok(Self { client, connection: Arc::default(), prefix: Arc::from(prefix), owner, timeout })
     }
 
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {

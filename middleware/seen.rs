@@ -74,8 +74,8 @@ pub trait SeenStore: Send + Sync + 'static {
         keep: Duration,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Forgets the message, because its handler has failed. If the lease has ended and another server has handled the message since, the store must
-    /// keep it.
+    /// Forgets the message, because its handler has failed. If the lease has ended and another server has reserved or handled the message since, the
+    /// store must keep it.
     fn release(&self, message: &[u8; 32]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 

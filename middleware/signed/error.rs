@@ -51,7 +51,7 @@ pub enum SignedError {
     NoTimestamp,
     /// Deliveries would be forgotten while their timestamps are still accepted.
     ShortMemory,
-    /// A capacity, a limit or a lease is zero.
+    /// A capacity, a limit, a lease or a timeout is zero.
     Zero,
     /// The address of Redis can't be parsed.
     RedisUrl,
@@ -102,7 +102,7 @@ impl fmt::Display for SignedError {
                 "remember deliveries for at least twice the tolerance: until then their timestamps are accepted",
             ),
             Self::Zero => f.write_str(
-                "a capacity, a limit or a lease of zero refuses every delivery: use a larger one",
+                "a capacity, a limit, a lease or a timeout of zero refuses every delivery: use a larger one",
             ),
             Self::RedisUrl => f.write_str(
                 "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",

@@ -87,9 +87,14 @@ impl Format {
         let signature =
             Field::new(self.signature_field().as_str(), "The signatures of the delivery");
         fields.push(signature.with_pattern(match self {
-            Self::Standard(_) => format!("^{BASE64}( {BASE64}){{0,{}}}$", SIGNATURES - 1),
+            Self::Standard(_) => format!("^{BASE64}( ({BASE64}|{NEWER})){{0,{}}}$", SIGNATURES - 1),
             Self::GitHub => "^sha256=[0-9a-f]{64}$".to_owned(),
-            Self::Stripe => format!("^t={SECONDS}(,v1=[0-9a-f]{{64}}){{1,{}}}$", SIGNATURES - 1),
+            Self::Stripe => {
+                format!(
+                    "^t={SECONDS}(,v1=[0-9a-f]{{64}}){{1,{}}}(,v0=[0-9a-f]{{64}})?$",
+                    SIGNATURES - 2
+                )
+            }
         }));
         fields
     }
@@ -247,6 +252,7 @@ const ID_BYTES: usize = 256;
 
 /// How many signatures a request may have. Each costs a comparison or a verification for each key.
 const SIGNATURES: usize = 16;
-/// The patterns of a time, and of an HMAC or an Ed25519 signature in base64.
+/// The patterns of a signature of a newer version, of a time, and of an HMAC or an Ed25519 signature in base64.
+const NEWER: &str = "v[0-9]{1,3}[a-z]?,[A-Za-z0-9+/]{1,500}=?=?";
 const SECONDS: &str = "(0|[1-9][0-9]{0,11})";
 const BASE64: &str = "(v1,[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=|v1a,[A-Za-z0-9+/]{85}[AQgw]==)";

@@ -14,9 +14,10 @@ use crate::middleware::seen::{Seen, SeenStore};
 /// A [`SeenStore`] in Redis or Valkey, which several servers share. For [`Signed::store`](super::Signed::store), and for the nonces of
 /// HTTP Message Signatures.
 ///
-/// Each call is a command or two. If Redis does not respond within the [timeout](RedisSeen::timeout), the request is a 503, because the message may have
-/// been accepted before. Only digests are stored: with `reserved` until the handler has ended, or for the length of the lease, and then with `done` for
-/// as long as the step remembers messages. Redis must not evict keys (`noeviction`, or a separate instance). If it loses data, as when a replica takes
+/// Each call is a command or two. If Redis does not respond within the [timeout](RedisSeen::timeout) before the handler runs, the request is a 503, because
+/// the message may have been accepted before. If it does not respond when the handler has ended, this is logged, and the message is accepted again after
+/// the lease. Only digests are stored: as reserved until the handler has ended, or for the length of the lease, and then as done for as long as the step
+/// remembers messages. Redis must not evict keys (`noeviction`, or a separate instance). If it loses data, as when a replica takes
 /// over, the messages that were lost are accepted again.
 ///
 /// An account needs `+set +get +evalsha +eval +del` for the keys `prefix:*`.
@@ -46,7 +47,7 @@ impl SeenStore for RedisSeen {
         let key = self.0.key(message);
         // `NX` makes it atomic: the command sets the key only if it does not exist.
         let mut reserve = redis::cmd("SET");
-        reserve.arg(&key).arg(RESERVED).arg("NX").arg("PX").arg(millis(lease));
+        reserve.arg(&key).arg(&*self.0.owner).arg("NX").arg("PX").arg(millis(lease));
         if self.0.ask::<Option<String>>(&reserve).await?.is_some() {
             return Ok(Seen::New);
         }
@@ -65,7 +66,7 @@ impl SeenStore for RedisSeen {
         let mut connection = self.0.connection()?;
         let key = self.0.key(message);
         let released = RELEASE.run(&mut connection, |command| {
-            command.arg(1).arg(&key).arg(RESERVED);
+            command.arg(1).arg(&key).arg(&*self.0.owner);
         });
         self.0.within(released).await
     }
@@ -73,10 +74,10 @@ impl SeenStore for RedisSeen {
 
 redis_settings!(RedisSeen, "signed", SignedError, SignedError::Zero);
 
-const RESERVED: &str = "reserved";
+/// The value of a message that was handled. That of a reservation is its owner.
 const DONE: &str = "done";
 
-/// Deletes a reservation, and no message that another server has handled since.
+/// Deletes an own reservation, and no message that another server has reserved or handled since.
 static RELEASE: LazyLock<LuaScript> = LazyLock::new(|| {
     LuaScript::new(
         "",

@@ -30,7 +30,10 @@ async fn a_message_is_new_once_on_all_servers() {
     assert_eq!(one.reserve(&[1; 32], LEASE).await.unwrap(), Seen::InFlight);
     assert_eq!(other.reserve(&[1; 32], LEASE).await.unwrap(), Seen::InFlight);
     assert_eq!(elsewhere.reserve(&[1; 32], LEASE).await.unwrap(), Seen::New);
+    // A server releases its own reservations alone, and a clone is the same server.
     other.release(&[1; 32]).await.unwrap();
+    assert_eq!(other.reserve(&[1; 32], LEASE).await.unwrap(), Seen::InFlight);
+    one.clone().release(&[1; 32]).await.unwrap();
     assert_eq!(other.reserve(&[1; 32], LEASE).await.unwrap(), Seen::New);
     other.complete(&[1; 32], KEEP).await.unwrap();
     assert_eq!(one.reserve(&[1; 32], LEASE).await.unwrap(), Seen::Done);
