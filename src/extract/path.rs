@@ -110,8 +110,11 @@ fn read<T: DeserializeOwned>(matched: &Matched, source: &RawInput) -> Result<T, 
     let (name, code, detail) = match T::deserialize(PathParams { matched }) {
         Ok(data) => return Ok(data),
         Err(Failed::Value { name, code, detail }) => (name, code, detail),
-        Err(Failed::Length { name, .. }) if matched.pattern().contains("{*") => {
-            (name, "length".into(), WRONG_LENGTH.into())
+        // The client chooses how many segments a catch-all has.
+        Err(Failed::Length { name: Some(name), .. })
+            if matched.pattern().contains(&format!("{{*{name}}}")) =>
+        {
+            (Some(name), "length".into(), WRONG_LENGTH.into())
         }
         Err(Failed::Length { reason, .. } | Failed::Shape(reason)) => {
             return Err(Error::internal(format!(

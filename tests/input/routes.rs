@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tower_chain::extract::Params;
-use tower_chain::{Chain, ChainService, MatchedPath, Path};
+use tower_chain::{Chain, ChainService, MatchedPath, Path, TestClient};
 
 use crate::{row, run};
 
@@ -107,5 +107,29 @@ fn mistakes_in_patterns_are_found_when_built() {
     ] {
         let built = Chain::new().at(one, |c| c.get(first)).at(two, |c| c.get(second)).try_build();
         assert_eq!(built.is_err(), mistake, "{one} {two}: {built:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_catch_all_has_as_many_segments_as_a_client_likes() {
+    #[derive(serde::Deserialize)]
+    struct Two {
+        #[serde(rename = "rest")]
+        _rest: [String; 2],
+    }
+    #[derive(serde::Deserialize)]
+    struct Wrong {
+        #[serde(rename = "id")]
+        _id: [String; 2],
+    }
+    let api = Chain::new()
+        .at("/two/{*rest}", |c| c.get(async |_: Path<Two>| "ok"))
+        .at("/wrong/{id}/{*rest}", |c| c.get(async |_: Path<Wrong>| "ok"))
+        .build();
+    let client = TestClient::new(api);
+    for (path, status) in
+        [("/two/a/b", 200), ("/two/a", 400), ("/two/a/b/c", 400), ("/wrong/a/b", 500)]
+    {
+        assert_eq!(client.get(path).send().await.status().as_u16(), status, "{path}");
     }
 }
