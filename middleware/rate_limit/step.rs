@@ -151,11 +151,12 @@ impl RateLimit {
         }
         let (client, key) = (limiter.client(req), &limiter.settings.key);
         let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
-        limiter.warnings.named(key, hashes.narrowest());
         let cost = limiter.settings.policies.first()?.cost_of_all();
         let tells = !limiter.settings.headers.is_empty() && !limiter.settings.shadow;
         let pass = |charged| if tells { Admission::Once(charged) } else { Admission::Silently };
-        Some(limiter.charge_once(&hashes, cost)?.map(pass))
+        let charged = limiter.charge_once(&hashes, cost)?;
+        limiter.warnings.named(key, hashes.narrowest());
+        Some(charged.map(pass))
     }
 
     #[cold]

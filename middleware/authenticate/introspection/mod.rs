@@ -580,7 +580,8 @@ impl fmt::Debug for Introspection {
 /// | roles of one client | `roles` in each member of `resource_access`. The role `admin` of the client `orders` is `orders:admin` |
 /// | permissions | `entitlements` and `permissions` |
 ///
-/// A list may contain strings, or objects with a `value`; a string is a list of one. A member of another type grants nothing.
+/// A list may contain strings, or objects with a `value`; a string is a list of one. A member of another type grants nothing. Roles of a client whose
+/// name contains a colon are in the member `resource_access` alone.
 #[derive(Clone, PartialEq)]
 pub struct Introspected(Arc<ActiveToken>);
 
