@@ -28,7 +28,7 @@ use crate::{Error, Request};
 ///
 /// `Option<Path<T>>` is `None` if the matched path has no parameters: an optional catch-all, for a handler on `/docs` and on `/docs/{*path}`.
 ///
-/// An invalid value is a 400 with the name of the parameter and the code that a [`Query`](crate::extract::Query) has for it. So is a catch-all with
+/// An invalid value is a 400 with the name of the parameter and the code that a `Query` has for it. So is a catch-all with
 /// another number of segments than a field that is a tuple or an array. A type that does not fit the pattern is a mistake in the program: a 500 whose
 /// reason is logged. So is a number or bool in a flattened field or in an internally tagged enum: serde reads the text before it knows the type. An
 /// untagged enum has such a value as a text, if it has a variant for texts.
