@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_chain::middleware::jwt::{AccessToken, TestIssuer};
 use tower_chain::middleware::protected_resource::ProtectedResource;
-use tower_chain::{Chain, Jwt, Next, RateLimit, Response, ServiceError};
+use tower_chain::{Chain, Jwt, Next, RateLimit, Server};
 
 use self::server::{Everything, TOOLS};
 use crate::mcp;
@@ -38,11 +38,13 @@ async fn listener() -> (TcpListener, String) {
 /// The service of `rmcp` on hyper. Returns its URL.
 async fn without_chain() -> String {
     let (listener, origin) = listener().await;
+    // One for all connections, because it knows the sessions.
+    let service = service();
     tokio::spawn(async move {
         loop {
             let (io, _) = listener.accept().await.unwrap();
             let builder = auto::Builder::new(TokioExecutor::new());
-            let service = TowerToHyperService::new(service());
+            let service = TowerToHyperService::new(service.clone());
             tokio::spawn(async move {
                 let _ = builder.serve_connection(TokioIo::new(io), service).await;
             });
@@ -67,12 +69,15 @@ async fn with_chain() -> String {
     let claims = json!({ "iss": origin, "aud": resource, "sub": "ada", "client_id": "cli", "iat": 0, "jti": "1", "scope": "notes:read" });
     let token = issuer.token_with(json!({ "typ": "at+jwt" }), claims);
     let token = http::HeaderValue::try_from(format!("Bearer {token}")).unwrap();
-    let add_token = tower_chain::from_closure(async move |mut next: Next<'_>| -> Response {
-        next.headers_mut().insert(AUTHORIZATION, token.clone());
-        next.run().await
+    let add_token = tower_chain::from_closure(move |mut next: Next<'_>| {
+        let token = token.clone();
+        Box::pin(async move {
+            next.headers_mut().insert(AUTHORIZATION, token);
+            next.run().await
+        })
     });
     let app = Chain::new().use_(add_token).service("/", api).build();
-    tokio::spawn(async move { tower_chain::serve(listener, app).await.unwrap() });
+    tokio::spawn(async move { Server::new(listener).serve(app).await.unwrap() });
     resource
 }
 

@@ -163,7 +163,7 @@ impl Everything {
 }
 
 impl ServerHandler for Everything {
-    fn get_info(&self) -> ServerInfo {
+    fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
             .enable_completions()
             .enable_logging()
@@ -172,7 +172,7 @@ impl ServerHandler for Everything {
             .enable_resources_subscribe()
             .enable_tools()
             .build();
-        ServerInfo::new(capabilities)
+        ServerConfig::new(capabilities)
     }
 
     async fn list_tools(
