@@ -607,7 +607,7 @@ async fn feedback(Text(text): Text) -> WithStatus<202, String> {
 
 /// The parts of the form, for the document alone.
 #[derive(JsonSchema)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only described")]
 struct Upload {
     title: Option<String>,
     #[schemars(length(min = 1))]

@@ -104,6 +104,8 @@ impl RateLimit {
     /// Decides whether a request is passed on. `Err` is the refusal.
     async fn admit(&self, req: &mut Request, provide: bool) -> Result<Admission, Response> {
         let limiter = &self.limiter;
+        // Otherwise `admit_at_once` has tried the short path.
+        let may_be_simple = !provide && !self.may_decide_at_once();
         if limiter.skips(req) {
             let skipped = Decision::skipped();
             limiter.counters.note(0, Verdict::Skipped, false);
@@ -114,7 +116,7 @@ impl RateLimit {
         }
         let name = limiter.shared_store.as_ref().map(|shared| &*shared.limits.prefix);
         limiter.warnings.enter(&limiter.settings, name, req);
-        if !provide && let Some(decided) = self.admit_simply(req) {
+        if may_be_simple && let Some(decided) = self.admit_simply(req) {
             return decided.or_else(|refused| self.refuse_once(req, refused));
         }
         let quiet =
@@ -138,9 +140,13 @@ impl RateLimit {
     /// more than that; nothing is charged then.
     #[inline]
     fn admit_at_once(&self, req: &Request) -> Option<Result<Admission, RefusedOnce>> {
+        if self.may_decide_at_once() { self.admit_simply(req) } else { None }
+    }
+
+    fn may_decide_at_once(&self) -> bool {
         let Limiter { settings, warnings, .. } = &*self.limiter;
         let skips = !settings.skip.is_empty() || !settings.skip_clients.is_empty();
-        if skips || warnings.looks_at_entries() { None } else { self.admit_simply(req) }
+        !skips && !warnings.looks_at_entries()
     }
 
     /// The short path, for limiters that make one charge per request. `None` if a request needs more checks.

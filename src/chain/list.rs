@@ -108,7 +108,7 @@ pub trait Open {
     fn open(self, path: Box<dyn Branch>) -> Self::Out;
 }
 
-/// A list, or a step at the end of a list, that is no path table.
+/// A list that does not end with a path table, or a step that is not one.
 #[doc(hidden)]
 pub trait NoTable {}
 

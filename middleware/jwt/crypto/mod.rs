@@ -11,7 +11,7 @@ pub(crate) use aws_lc::{Verifier, hmac_sha256, rsa_components, sha256};
 #[cfg(not(feature = "jwt"))]
 pub(crate) use rust_crypto::{Verifier, hmac_sha256, rsa_components, sha256};
 
-/// A digest of several parts. The length of each one is digested as well, so that different parts never have the same digest.
+/// The SHA-256 of several parts, each behind its length. Without the lengths, `ab` and `c` would have the digest of `a` and `bc`.
 #[cfg(feature = "redis")]
 pub(crate) fn sha256_of_each(parts: &[&[u8]]) -> [u8; 32] {
     let lengths: Vec<[u8; 8]> =

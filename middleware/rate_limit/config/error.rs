@@ -44,7 +44,7 @@ pub enum RateLimitError {
     StorePrefix,
     /// A time is zero, so the setting has no effect or refuses everything. Contains what the time is.
     ZeroTime(&'static str),
-    /// Blocks can't double: there is no penalty, or the longest block is not longer than the first one.
+    /// `doubling_penalty` has no effect: there is no `penalty`, or the longest block is as short as the first one.
     DoublingPenalty,
     /// A mode for an unreachable store names no server.
     ZeroServers,
